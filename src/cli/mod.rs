@@ -1,0 +1,132 @@
+//! The commands of `backendai-manager`.
+//!
+//! Options are declared once, as types, and parsing, `--help` and completions come from these. A command takes
+//! parsed options and a writer, so that tests call it as the program does. What goes wrong is one line on
+//! standard error and exit code 1; a command line that cannot be understood is one line and exit code 2.
+
+mod agent;
+mod complete;
+mod dbshell;
+mod error;
+mod etcd;
+mod fixture;
+mod gql_schema;
+mod keypair;
+mod listing;
+mod schema;
+mod session;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ffi::OsString, io::Write, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tokio_postgres::Client;
+
+pub use crate::keygen::{access_key, secret_key};
+pub use error::CliError;
+pub use listing::Format;
+
+use crate::{
+    config::Connections,
+    store::postgres::{
+        connect::connect,
+        migrate::{SchemaError, standing},
+    },
+};
+
+/// Where a command writes what it was asked for.
+pub type Out<'a> = &'a mut dyn Write;
+
+/// How the program appears in the servers' lists of connections.
+const PROGRAM: &str = "backendai-manager";
+
+/// Operate a Backend.AI cluster: its database, its configuration, its key pairs
+#[derive(Debug, Parser)]
+#[command(name = PROGRAM, version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    connections: Connections,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make, upgrade or show the database schema
+    #[command(subcommand)]
+    Schema(schema::Command),
+    /// Open psql on the database
+    Dbshell(dbshell::Args),
+    /// Load ready-made rows into the database
+    Fixture(fixture::Args),
+    /// Read and write the cluster's configuration in etcd
+    #[command(subcommand)]
+    Etcd(etcd::Command),
+    /// Make and manage users' key pairs
+    #[command(subcommand)]
+    Keypair(keypair::Command),
+    /// Look at compute sessions
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Look at compute nodes
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Print the description of the REST API (OpenAPI 3.1)
+    Openapi,
+    /// Print a schema of the admin API (GraphQL)
+    GqlSchema(gql_schema::Args),
+    /// Print a completion script for a shell
+    Completions(complete::Args),
+}
+
+/// Runs the program with these arguments, the first being its name.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage::report(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.map_err(CliError::Output).and_then(|it| it.block_on(execute(cli, &mut std::io::stdout())));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{PROGRAM}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// What went wrong, in words for an operator.
+pub async fn execute(cli: Cli, out: Out<'_>) -> Result<(), CliError> {
+    let to = &cli.connections;
+    match cli.command {
+        Command::Schema(command) => schema::run(command, to, out).await,
+        Command::Dbshell(args) => dbshell::run(&args, to),
+        Command::Fixture(args) => fixture::run(args, to, out).await,
+        Command::Etcd(command) => etcd::run(command, to, out).await,
+        Command::Keypair(command) => keypair::run(command, to, out).await,
+        Command::Session(command) => session::run(command, to, out).await,
+        Command::Agent(command) => agent::run(command, to, out).await,
+        Command::Openapi => out.write_all(crate::api::openapi::text().as_bytes()).map_err(CliError::Output),
+        Command::GqlSchema(args) => gql_schema::run(&args, out),
+        Command::Completions(args) => complete::run(args, out),
+    }?;
+    out.flush().map_err(CliError::Output)
+}
+
+/// A database that has tables: this release's or an older one's.
+async fn database(to: &Connections) -> Result<Client, CliError> {
+    let client = connect(to, PROGRAM).await?;
+    match standing(&client).await?.version {
+        0 => Err(SchemaError::Empty.into()),
+        _ => Ok(client),
+    }
+}

@@ -1,0 +1,200 @@
+//! The precedence of options: command line, environment, file, default.
+//!
+//! The file's values become the defaults of the very definition that the command line is parsed by, so
+//! that an option is declared once, and its parser and its messages are the same wherever it was given.
+//! The arguments are therefore parsed twice: once to learn the file's name and which options are given
+//! outside of it (one in the file must yield to the alternative that was given: `--workers` to
+//! `--cpus`), and once with the file's values in place.
+
+use std::{
+    ffi::OsString,
+    fmt::{self, Write as _},
+    fs,
+    path::Path,
+};
+
+use clap::{
+    Arg, ArgMatches, Command,
+    builder::OsStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
+
+/// Why there are no options: what to print, and with which status to end.
+#[derive(Debug)]
+pub enum Failure {
+    /// Help or version was asked for: the text for standard output, status 0.
+    Asked(String),
+    /// A bad or unknown option, value, variable or key: one line that names it, status 2.
+    Bad(String),
+}
+
+// === impl Failure ===
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Asked(text) | Failure::Bad(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Failure {
+    /// Prints help to standard output, or the line to standard error, and ends the process.
+    pub fn exit(&self, program: &str) -> ! {
+        use std::io::Write as _;
+        // Whoever closed our output did not want to know: nothing is left to do about an error here.
+        let code = match self {
+            Failure::Asked(text) => write!(std::io::stdout(), "{text}").map_or(0, |()| 0),
+            Failure::Bad(line) => writeln!(std::io::stderr(), "{program}: {line}").map_or(2, |()| 2),
+        };
+        std::process::exit(code)
+    }
+}
+
+/// Parses `args` (the program's name first) by `command`, with the file that `--config` names, if any.
+///
+/// # Errors
+/// Help was asked for, or something is unknown or bad.
+pub fn resolve(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Failure> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let given = parse(&command, &args, None)?;
+    let file = given.try_get_one::<std::path::PathBuf>("config").ok().flatten().cloned();
+    match file {
+        None => Ok(given),
+        Some(path) => {
+            let with_file = apply(command, &given, &path)?;
+            parse(&with_file, &args, Some(&path))
+        }
+    }
+}
+
+/// Every option with its value and where that came from, as a file that `--config` could read; no secret.
+pub fn show(command: &Command, matches: &ArgMatches) -> String {
+    let mut text = String::new();
+    for (arg, long) in options(command) {
+        let id = arg.get_id().as_str();
+        let source = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => "command line",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ => "file or default",
+        };
+        let values: Vec<String> = match matches.get_raw(id) {
+            None => Vec::new(),
+            Some(_) if arg.is_hide_env_values_set() => vec!["<secret>".to_owned()],
+            Some(raw) => raw.map(|value| value.to_string_lossy().into_owned()).collect(),
+        };
+        // Writing into a String cannot fail.
+        let _ = match values.is_empty() {
+            true => writeln!(text, "# {long} is not set"),
+            false => writeln!(text, "{long} = {:?}  # {source}", values.join(",")),
+        };
+    }
+    text
+}
+
+/// The options that a file may hold: every one with a value of its own, but `--config` itself.
+fn options(command: &Command) -> impl Iterator<Item = (&Arg, &str)> {
+    let named = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
+    named.filter(|(_, long)| !matches!(*long, "config" | "help" | "version"))
+}
+
+fn parse(command: &Command, args: &[OsString], file: Option<&Path>) -> Result<ArgMatches, Failure> {
+    command.clone().try_get_matches_from(args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Asked(error.render().to_string()),
+        _ => Failure::Bad(one_line(command, &error, args, file)),
+    })
+}
+
+/// clap's message, without usage, in one line, with the variable or the file that is to blame.
+fn one_line(command: &Command, error: &clap::Error, args: &[OsString], file: Option<&Path>) -> String {
+    let text = error.render().to_string();
+    let first: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = first.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    match blame(command, error, args, file) {
+        Some(origin) => format!("{line} (from {origin})"),
+        None => line.to_owned(),
+    }
+}
+
+/// Where a bad value stands if it is not on the command line.
+fn blame(command: &Command, error: &clap::Error, args: &[OsString], file: Option<&Path>) -> Option<String> {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) else { return None };
+    let long = name.strip_prefix("--")?.split([' ', '=', '[']).next()?;
+    let flag = format!("--{long}");
+    let on_line = |arg: &OsString| arg.to_str().is_some_and(|a| a == flag || a.starts_with(&format!("{flag}=")));
+    if args.iter().any(on_line) {
+        return None;
+    }
+    let variable = command.get_arguments().find(|arg| arg.get_long() == Some(long))?.get_env()?;
+    match std::env::var_os(variable) {
+        Some(_) => Some(variable.to_string_lossy().into_owned()),
+        None => file.map(|file| file.display().to_string()),
+    }
+}
+
+/// `command` with the values of the file at `path` as its defaults.
+fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<Command, Failure> {
+    let bad = |why: String| Failure::Bad(format!("{}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+        bad(format!("line {line}: {}", error.message().replace('\n', " ")))
+    })?;
+    let mut with_file = command.clone();
+    let mut ids: Vec<String> = Vec::new();
+    for (key, value) in &table {
+        let Some((arg, _)) = options(&command).find(|(_, long)| long == key) else {
+            return Err(bad(format!("unknown option `{key}`")));
+        };
+        let id = arg.get_id().as_str();
+        if let Some(other) = ids.iter().find(|other| exclude(&command, id, other)) {
+            return Err(bad(format!("`{key}` and `{}` exclude each other", other.replace('_', "-"))));
+        }
+        ids.push(id.to_owned());
+        if !alternative_given(&command, given, id) {
+            let values = values(value).ok_or_else(|| {
+                bad(format!("`{key}` is neither a text, a number, true or false, nor a list of these"))
+            })?;
+            with_file = with_file.mut_arg(id, |arg| arg.default_values(values));
+        }
+    }
+    Ok(with_file)
+}
+
+/// Whether one of the two options forbids the other.
+fn exclude(command: &Command, a: &str, b: &str) -> bool {
+    let forbids = |a: &str, b: &str| {
+        let arg = command.get_arguments().find(|arg| arg.get_id() == a);
+        arg.is_some_and(|arg| command.get_arg_conflicts_with(arg).iter().any(|other| other.get_id() == b))
+    };
+    forbids(a, b) || forbids(b, a)
+}
+
+/// Whether an option that `id` excludes was given on the command line or in the environment.
+fn alternative_given(command: &Command, given: &ArgMatches, id: &str) -> bool {
+    let outside = |arg: &&Arg| {
+        let source = given.value_source(arg.get_id().as_str());
+        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    };
+    command.get_arguments().filter(outside).any(|arg| exclude(command, id, arg.get_id().as_str()))
+}
+
+/// A value of the file as the command line would have it.
+fn values(value: &toml::Value) -> Option<Vec<OsStr>> {
+    match value {
+        toml::Value::Array(items) => items.iter().map(scalar).collect(),
+        other => Some(vec![scalar(other)?]),
+    }
+}
+
+fn scalar(value: &toml::Value) -> Option<OsStr> {
+    match value {
+        toml::Value::String(text) => Some(text.clone().into()),
+        toml::Value::Integer(number) => Some(number.to_string().into()),
+        toml::Value::Float(number) => Some(number.to_string().into()),
+        toml::Value::Boolean(flag) => Some(flag.to_string().into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,139 @@
+//! Turns hyper's bare error answers into problem documents.
+//!
+//! hyper answers a request that it cannot parse (400, 414, 431) by itself, with a head and nothing else, and
+//! offers no hook. No answer of ours with one of these codes has an empty body, so a head that ends what is
+//! written, has such a code and says `content-length: 0` can only be hyper's; it is replaced on its way out. The
+//! test is one comparison of four bytes for every other write.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Answer, Kind};
+
+/// A stream with that replacement.
+pub struct Guard<S> {
+    inner: S,
+    /// What stands in for hyper's answer, still to be written.
+    replacement: Vec<u8>,
+}
+
+impl<S> Guard<S> {
+    /// Wraps a stream.
+    pub fn new(inner: S) -> Self {
+        Guard { inner, replacement: Vec::new() }
+    }
+}
+
+/// The whole response for a problem that hyper, or nobody, would answer; the connection closes after it.
+pub fn last_words(kind: Kind) -> Vec<u8> {
+    let response = Answer::from(super::Problem::from(kind)).into_response();
+    let mut text = format!("HTTP/1.1 {}\r\nserver: {}\r\nconnection: close\r\n", kind.status(), super::server::SERVER)
+        .into_bytes();
+    for (name, value) in response.headers() {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    let document = super::Problem::from(kind).to_json().to_string();
+    text.extend_from_slice(document.as_bytes());
+    text
+}
+
+/// Where hyper's own error answer begins in what is to be written, and what it is about.
+fn bare_error(written: &[u8]) -> Option<(usize, Kind)> {
+    const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
+    if !written.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let start = written.windows(STATUS_LINE.len()).rposition(|window| window == STATUS_LINE)?;
+    let head = written.get(start..)?;
+    let kind = match head.get(STATUS_LINE.len()..STATUS_LINE.len() + 3)? {
+        b"400" => Kind::BadRequest,
+        b"414" => Kind::UriTooLong,
+        b"431" => Kind::HeadersTooLarge,
+        _ => return None,
+    };
+    let empty = b"\r\ncontent-length: 0\r\n";
+    head.windows(empty.len()).any(|window| window == empty).then_some((start, kind))
+}
+
+impl<S: AsyncWrite + Unpin> Guard<S> {
+    fn poll_replacement(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.replacement.is_empty() {
+            let count = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.replacement))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.replacement.drain(..count);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_replacement(cx))?;
+        match bare_error(buf) {
+            None => Pin::new(&mut this.inner).poll_write(cx, buf),
+            Some((start, kind)) => {
+                this.replacement.extend_from_slice(buf.get(..start).unwrap_or_default());
+                this.replacement.extend_from_slice(&last_words(kind));
+                Poll::Ready(Ok(buf.len()))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_replacement(cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_replacement(cx))?;
+        Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: &[u8] =
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+    #[test]
+    fn hypers_own_answers_are_seen_also_behind_others() {
+        assert_eq!(bare_error(BARE), Some((0, Kind::HeadersTooLarge)));
+        let before = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let both = [&before[..], BARE].concat();
+        assert_eq!(bare_error(&both), Some((before.len(), Kind::HeadersTooLarge)));
+    }
+
+    #[test]
+    fn our_answers_pass() {
+        for ours in [
+            &b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 4\r\n\r\n\r\n\r\n",
+            b"\r\n\r\n",
+            &last_words(Kind::BadRequest),
+        ] {
+            assert_eq!(bare_error(ours), None);
+        }
+    }
+}

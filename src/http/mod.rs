@@ -1,0 +1,27 @@
+//! HTTP/1.1: framing, limits, time-outs, problem documents.
+//!
+//! hyper does the framing. This module adds what the contract asks for and hyper leaves open: a problem
+//! document where hyper would answer with bare status lines ([`guard`]), limits on bodies in size and time
+//! ([`request`]), request ids, and draining without a broken request ([`server`]).
+
+mod answer;
+mod body;
+mod drain;
+mod forwarded;
+mod guard;
+pub mod multipart;
+pub mod problem;
+mod request;
+mod request_id;
+mod server;
+mod tls;
+
+pub use answer::Answer;
+pub use body::{AnswerBody, Chunks, RequestBody, chunks};
+pub use drain::Drain;
+pub use forwarded::client_address;
+pub use problem::{Kind, Problem};
+pub use request::Request;
+pub use request_id::RequestId;
+pub use server::{Limits, Served, Service, Serving, serve};
+pub use tls::{Tls, TlsError};

@@ -1,0 +1,40 @@
+//! The log: to standard error, as text on a terminal and as one JSON object a line elsewhere.
+//!
+//! What is logged by default is what an operator acts on; `--verbose` adds why things were decided,
+//! `--debug` everything that happened, from this program's crates and, one step less, from libraries.
+
+use std::io::{IsTerminal as _, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging. A second call changes nothing.
+pub fn init_logging(verbose: bool, debug: bool) {
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter(verbose, debug))).with_writer(stderr);
+    // An error means that a subscriber is set already, as in tests: that one stays.
+    let _ = if stderr().is_terminal() {
+        builder.with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    };
+}
+
+fn filter(verbose: bool, debug: bool) -> &'static str {
+    match (debug, verbose) {
+        (true, _) => "debug,backendai=trace,backendai_gateway=trace,backendai_manager=trace",
+        (false, true) => "info,backendai=debug,backendai_gateway=debug,backendai_manager=debug",
+        (false, false) => "warn,backendai=info,backendai_gateway=info,backendai_manager=info",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_filter_is_understood() {
+        for (verbose, debug) in [(false, false), (true, false), (false, true)] {
+            let text = filter(verbose, debug);
+            assert_eq!(EnvFilter::try_new(text).unwrap().to_string().split(',').count(), text.split(',').count());
+        }
+    }
+}
