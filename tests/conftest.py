@@ -1,0 +1,54 @@
+"""Fixtures of the end to end tests and of those with released clients."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from cluster import Cluster  # noqa: E402  (the path comes first)
+
+
+def pytest_report_header():
+    return f"gateway engine: {os.environ.get('BACKEND_ENGINE', 'auto')}"
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The cluster that tests share. A test leaves it as it found it."""
+    cluster = Cluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def own_cluster():
+    """A cluster of a module's own, for tests that break it."""
+    cluster = Cluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def client(cluster):
+    """A new key pair with room for many sessions: what a test does with it, no other test sees."""
+    client = cluster.new_key()
+    yield client
+    destroy_all(cluster, client)
+
+
+@pytest.fixture
+def session(client):
+    """The name of a new Python session of `client`."""
+    return client.started()
+
+
+def destroy_all(cluster, client):
+    """Ends the sessions that a test left, so that the agent has room for the next one's."""
+    rows = cluster.sql(
+        f"SELECT sess_id FROM kernels WHERE access_key = '{client.access_key}' AND status IN ('RUNNING', 'PREPARING')"
+    )
+    for (token,) in rows:
+        client.destroy(token)

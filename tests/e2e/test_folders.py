@@ -1,0 +1,154 @@
+"""Virtual folders: made, filled, read, shared, removed; and nothing outside of them."""
+
+import json
+import uuid
+
+import pytest
+
+
+@pytest.fixture
+def folder(client):
+    name = f"f-{uuid.uuid4().hex[:12]}"
+    answer = client.signed("POST", "/v4/folders/", {"name": name})
+    assert answer.status == 201 and answer.json["name"] == name and len(answer.json["id"]) == 32
+    yield name
+    client.signed("DELETE", f"/v4/folders/{name}?force=true")
+
+
+def multipart(files):
+    boundary = uuid.uuid4().hex
+    body = b""
+    for name, content in files:
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="src"; filename="{name}"\r\n'.encode()
+        body += b"Content-Type: application/octet-stream\r\n\r\n" + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def upload(client, folder, *files):
+    body, content_type = multipart(files)
+    return client.signed("POST", f"/v4/folders/{folder}/upload", body, content_type=content_type)
+
+
+def listed(client, folder, path="."):
+    answer = client.signed("GET", f"/v4/folders/{folder}/files?path={path}")
+    assert answer.status == 200, answer
+    return {entry["filename"]: entry for entry in json.loads(answer.json["files"])}
+
+
+def test_a_folder_from_beginning_to_end(client, folder):
+    assert client.signed("POST", f"/v4/folders/{folder}/mkdir", {"path": "a/b"}).status == 201
+    assert upload(client, folder, ("a/b/x.txt", b"content"), ("y.bin", bytes(range(256)) * 1000)).status == 201
+    assert set(listed(client, folder)) == {"a", "y.bin"}
+    assert listed(client, folder, "a/b")["x.txt"]["size"] == 7
+    info = client.signed("GET", f"/v4/folders/{folder}").json
+    assert (info["name"], info["numFiles"], info["is_owner"], info["permission"]) == (folder, 2, True, "wd")
+    down = client.signed("GET", f"/v4/folders/{folder}/download?files=y.bin&files=a/b/x.txt")
+    assert down.status == 200 and down.headers["X-TOTAL-PAYLOADS-LENGTH"] == str(7 + 256_000)
+    assert bytes(range(256)) * 1000 in down.body and b"content" in down.body
+    assert client.signed("DELETE", f"/v4/folders/{folder}/delete_files", {"files": ["a"]}).status == 400
+    assert client.signed("DELETE", f"/v4/folders/{folder}/delete_files", {"files": ["a"], "recursive": True}).status == 200
+    assert set(listed(client, folder)) == {"y.bin"}
+    assert folder in [one["name"] for one in client.signed("GET", "/v4/folders").json]
+    assert client.signed("DELETE", f"/v4/folders/{folder}").status == 204
+    assert client.signed("GET", f"/v4/folders/{folder}").problem == (404, "folder-not-found")
+
+
+def test_names(client, folder):
+    assert client.signed("POST", "/v4/folders", {"name": folder}).problem == (400, "folder-already-exists")
+    for bad in ["", ".", "..", "-a", "a-", "a/b", "ä", "a b", "x" * 65, 7]:
+        assert client.signed("POST", "/v4/folders", {"name": bad}).problem == (400, "invalid-api-params"), bad
+    assert client.signed("POST", "/v4/folders", {"name": "ok", "host": "nowhere"}).problem == (400, "invalid-api-params")
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a/./b", "a//b", "a\0b", "x" * 256, "..", "."])
+def test_path_tricks(client, folder, path):
+    """Refused wherever a path can be named."""
+    assert client.signed("POST", f"/v4/folders/{folder}/mkdir", {"path": path}).status == 400
+    delete = {"files": [path], "recursive": True}
+    assert client.signed("DELETE", f"/v4/folders/{folder}/delete_files", delete).status == 400
+    quoted = "".join(f"%{byte:02x}" for byte in path.encode())
+    assert client.signed("GET", f"/v4/folders/{folder}/download?files={quoted}").status == 400
+    if "\0" not in path:
+        assert upload(client, folder, (path, b"x")).status == 400
+    assert listed(client, folder) == {}
+
+
+def test_links_that_point_outside_are_not_followed(cluster, client, folder, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("outside")
+    root = cluster.data / "volumes" / "local" / client.signed("GET", f"/v4/folders/{folder}").json["id"]
+    (root / "file").symlink_to(secret)
+    (root / "dir").symlink_to(tmp_path)
+    for path in ["file", "dir/secret"]:
+        assert client.signed("GET", f"/v4/folders/{folder}/download?files={path}").status == 400
+    assert upload(client, folder, ("dir/planted", b"x")).status == 400
+    assert client.signed("POST", f"/v4/folders/{folder}/mkdir", {"path": "dir/planted"}).status == 400
+    assert client.signed("GET", f"/v4/folders/{folder}/files?path=dir").status == 400
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"] and secret.read_text() == "outside"
+
+
+def test_another_key_has_nothing_of_it(cluster, client, folder):
+    other = cluster.new_key()
+    base = f"/v4/folders/{folder}"
+    body, content_type = multipart([("x", b"x")])
+    for method, path, sent in [
+        ("GET", base, None),
+        ("DELETE", base, None),
+        ("POST", f"{base}/mkdir", {"path": "a"}),
+        ("GET", f"{base}/files", None),
+        ("GET", f"{base}/download?files=x", None),
+        ("DELETE", f"{base}/delete_files", {"files": ["x"]}),
+        ("POST", f"{base}/invite", {"perm": "ro", "user_ids": ["1"]}),
+    ]:
+        assert other.signed(method, path, sent).problem == (404, "folder-not-found"), (method, path)
+    assert other.signed("POST", f"{base}/upload", body, content_type=content_type).problem == (404, "folder-not-found")
+    assert folder not in [one["name"] for one in other.signed("GET", "/v4/folders").json]
+    token = other.create(config={"mounts": [folder]})
+    assert token.problem == (404, "folder-not-found")
+
+
+def test_an_upload_that_is_broken_leaves_nothing(client, folder):
+    body, content_type = multipart([("a", b"1" * 100_000), ("b", b"2")])
+    broken = client.signed("POST", f"/v4/folders/{folder}/upload", body[:-40], content_type=content_type)
+    assert broken.status == 400
+    assert client.signed("POST", f"/v4/folders/{folder}/upload", {"x": 1}).problem == (400, "invalid-api-params")
+    assert listed(client, folder) == {}
+
+
+def test_invitations(cluster, client, folder):
+    user = int(uuid.uuid4().hex[:6], 16)
+    guest = cluster.new_key()
+    cluster.sql(f"UPDATE keypairs SET user_id = {user} WHERE access_key = '{guest.access_key}'")
+    invited = client.signed("POST", f"/v4/folders/{folder}/invite", {"perm": "ro", "user_ids": [str(user)]})
+    assert (invited.status, invited.json) == (201, {"invited_ids": [str(user)]})
+    [invitation] = guest.signed("GET", "/v4/folders/invitations/list").json["invitations"]
+    assert (invitation["perm"], invitation["state"]) == ("ro", "pending")
+    accept = {"inv_id": invitation["id"], "inv_ak": guest.access_key}
+    assert guest.signed("POST", "/v4/folders/invitations/accept", accept).status == 201
+    seen = guest.signed("GET", f"/v4/folders/{folder}").json
+    assert (seen["is_owner"], seen["permission"]) == (False, "ro")
+    assert guest.signed("POST", f"/v4/folders/{folder}/mkdir", {"path": "a"}).status == 404
+    assert guest.signed("DELETE", f"/v4/folders/{folder}").status == 404
+    assert upload(client, folder, ("x", b"for guests")).status == 201
+    assert b"for guests" in guest.signed("GET", f"/v4/folders/{folder}/download?files=x").body
+
+
+def test_a_folder_that_a_session_has_mounted_stays(client, folder):
+    token = client.started(config={"mounts": [folder]})
+    assert client.signed("DELETE", f"/v4/folders/{folder}").problem == (409, "folder-in-use")
+    assert client.destroy(token).status == 200
+    assert client.signed("DELETE", f"/v4/folders/{folder}").status == 204
+
+
+def test_nul_names_nothing(cluster, client):
+    """PostgreSQL takes no NUL: what has one in it is refused before, not told as a fault of the database."""
+    assert client.signed("POST", "/v4/folders", {"name": "plain"}).status == 201
+    assert client.signed("GET", "/v4/folders/a%00b").problem == (404, "folder-not-found")
+    invite = client.signed("POST", "/v4/folders/plain/invite", {"perm": "ro", "user_ids": ["\0"]})
+    assert invite.problem == (400, "invalid-api-params")
+    accept = {"inv_id": "6a1f0c9e-31f5-4a51-b2a8-0c2a6c2f5d11", "inv_ak": "\0"}
+    answer = client.signed("POST", "/v4/folders/invitations/accept", accept)
+    assert answer.problem == (400, "invalid-api-params")
+    answer = cluster.client().signed("GET", "/v4/folders?owner_access_key=a%00")
+    assert answer.problem == (401, "auth-failed")
+    assert client.signed("DELETE", "/v4/folders/plain").status == 204

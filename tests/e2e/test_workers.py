@@ -1,0 +1,125 @@
+"""Workers: all of them serve, any may die, and all can be replaced without a broken request."""
+
+import contextlib
+import os
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+from api import Client, eventually
+from load import Load
+from sign import signed_headers
+
+
+def request(client, *, close):
+    """The bytes of a signed request, good for a quarter of an hour."""
+    body = b'{"echo": "load"}'
+    headers = signed_headers("GET", "/v4/auth", client.host, client.access_key, client.secret_key, body=body)
+    headers["Content-Length"] = str(len(body))
+    headers["Connection"] = "close" if close else "keep-alive"
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET /v4/auth HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+def load(client, connections, *, keep_alive):
+    return Load(client.host, request(client, close=not keep_alive), connections=connections, keep_alive=keep_alive)
+
+
+def answered_by(cluster):
+    """Requests answered, by slot."""
+    totals = {}
+    for labels, value in cluster.metric("backendai_requests_total").items():
+        slot = re.search(r'worker="(\d+)"', labels)[1]
+        totals[slot] = totals.get(slot, 0) + value
+    return totals
+
+
+def unlimited(cluster):
+    return cluster.new_key(rate_limit=100_000_000)
+
+
+def test_connections_reach_every_worker(cluster):
+    before = answered_by(cluster)
+    for _ in range(64):
+        Client(cluster.endpoint).plain("GET", "/v4")
+    after = answered_by(cluster)
+    assert len(after) == len(cluster.worker_pids()) == 2
+    assert all(after[slot] > before.get(slot, 0) for slot in after), (before, after)
+    assert sum(after.values()) - sum(before.values()) == 64
+
+
+def test_workers_are_listed(cluster):
+    listed = cluster.workers()
+    assert sorted(worker["pid"] for worker in listed) == cluster.worker_pids()
+    assert {worker["state"] for worker in listed} == {"ready"}
+    assert sorted(worker["slot"] for worker in listed) == [0, 1]
+
+
+def test_health(cluster):
+    assert cluster.admin("/livez")[0] == 200
+    assert cluster.admin("/readyz")[0] == 200
+    assert cluster.admin("/nope")[0] == 404
+
+
+def test_a_session_made_through_one_is_used_through_the_others_at_once(cluster, client):
+    for _ in range(4):
+        token = client.started()
+        before = answered_by(cluster)
+        assert {client.execute(token, "print(7)").status for _ in range(8)} == {200}
+        assert {client.info(token).status for _ in range(24)} == {200}
+        after = answered_by(cluster)
+        assert all(after[slot] > before[slot] for slot in after), (before, after)
+        client.destroy(token)
+
+
+def test_a_killed_worker_is_replaced_and_the_others_never_stop(cluster):
+    client = unlimited(cluster)
+    for slot in (0, 1):
+        connections = 16
+        with load(client, connections, keep_alive=False) as running:
+            eventually(lambda: running.answered > 200)
+            victim = next(worker["pid"] for worker in cluster.workers() if worker["slot"] == slot)
+            os.kill(victim, signal.SIGKILL)
+            at_death = running.answered
+            eventually(lambda: running.answered > at_death + 200)
+            eventually(lambda: victim not in cluster.worker_pids() and len(cluster.worker_pids()) == 2)
+            eventually(lambda: [worker["state"] for worker in cluster.workers()] == ["ready", "ready"])
+            replaced = len(running.failures)
+            before = answered_by(cluster)
+            eventually(lambda: all(answered_by(cluster)[one] > before[one] + 50 for one in before))
+        # Only those that the dead worker held can have failed, and none after it was replaced.
+        assert replaced <= connections and len(running.failures) == replaced, running.failures
+
+
+def test_keys_and_sessions_survive_every_worker(cluster, client, session):
+    client.run(session, "x = 'still here'")
+    old = set(cluster.worker_pids())
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not old & set(cluster.worker_pids()) and len(cluster.worker_pids()) == 2)
+    cluster.ready()
+    assert client.run(session, "print(x)")[1] == [["stdout", "still here\n"]]
+    assert client.info(session).json["numQueriesExecuted"] == 3
+
+
+def test_replacing_all_workers_ten_times_breaks_no_request(cluster):
+    client = unlimited(cluster)
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(load(client, 32, keep_alive=kept)) for kept in (True, False)]
+        for _ in range(10):
+            old = set(cluster.worker_pids())
+            reached = [running.answered for running in loads]
+            os.kill(cluster.pid("gateway"), signal.SIGHUP)
+            eventually(lambda: len(cluster.worker_pids()) == 2 and not old & set(cluster.worker_pids()), seconds=60)
+            eventually(lambda: all(now.answered > then + 50 for now, then in zip(loads, reached, strict=True)))
+    assert [running.failures for running in loads] == [[], []]
+
+
+def test_a_long_request_outlives_the_replacement(cluster, client, session):
+    """A worker that is told to end finishes what it has begun."""
+    old = set(cluster.worker_pids())
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(client.run, session, "import time; time.sleep(1.5); print('whole')")
+        os.kill(cluster.pid("gateway"), signal.SIGHUP)
+        assert run.result(timeout=60)[1] == [["stdout", "whole\n"]]
+    eventually(lambda: len(cluster.worker_pids()) == 2 and not old & set(cluster.worker_pids()), seconds=60)

@@ -1,0 +1,71 @@
+"""Lists that the released clients' command lines show, of the admin API."""
+
+import os
+import subprocess
+
+import pytest
+
+CLIENTS = dict(pair.split("=", 1) for pair in os.environ["CLIENT_RELEASES"].split())
+
+
+@pytest.fixture(params=CLIENTS, scope="module")
+def release(request):
+    """A release number."""
+    return request.param
+
+
+@pytest.fixture
+def command(cluster, release):
+    """Runs the client's command line with a key, and gives what it printed."""
+
+    def run(key, *arguments):
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(cluster.data),
+            "LC_ALL": "C.UTF-8",
+            "BACKEND_ENDPOINT": cluster.endpoint,
+            "BACKEND_ACCESS_KEY": key.access_key,
+            "BACKEND_SECRET_KEY": key.secret_key,
+        }
+        program = [CLIENTS[release], "-m", "ai.backend.client.cli", *arguments]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "Failed" not in done.stdout, (done.stdout, done.stderr)
+        return done.stdout
+
+    return run
+
+
+def test_ps_and_admin_sessions(command, client):
+    assert "no compute sessions" in command(client, "ps")
+    token = client.started("python")
+    shown = command(client, "ps")
+    assert "RUNNING" in shown and "python" in shown, shown
+    client.destroy(token)
+    assert "no compute sessions" in command(client, "ps")
+    assert "TERMINATED" in command(client, "admin", "sessions", "--status", "TERMINATED")
+    assert "TERMINATED" in command(client, "admin", "sessions", "--status", "ALL")
+
+
+def test_admin_sessions_of_another_key(cluster, command, client):
+    client.started("python")
+    admin = cluster.new_key(is_admin=True)
+    assert "RUNNING" in command(admin, "admin", "sessions", "--access-key", client.access_key)
+    assert "no compute sessions" in command(admin, "admin", "sessions")
+
+
+def test_admin_vfolders(cluster, command, client):
+    cluster.sql(f"INSERT INTO vfolders (host, name, belongs_to) VALUES ('local', 'mine', '{client.access_key}')")
+    try:
+        assert "mine" in command(client, "admin", "vfolders")
+    finally:
+        cluster.sql(f"DELETE FROM vfolders WHERE belongs_to = '{client.access_key}'")
+
+
+def test_admin_agents_and_keypairs(cluster, command, release, client):
+    if release == "1.0.6":
+        pytest.skip("this release has no such commands")
+    admin = cluster.new_key(is_admin=True)
+    assert "ALIVE" in command(admin, "admin", "agents")
+    assert client.access_key in command(admin, "admin", "keypairs", "--user-id", "77")
+    made = command(admin, "admin", "keypairs", "add", "--user-id", "79")
+    assert "Access Key: AKIA" in made and "Secret Key: " in made, made
