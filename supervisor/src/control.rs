@@ -11,6 +11,7 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -146,12 +147,16 @@ impl Control {
     /// # Errors
     /// What is in the way.
     pub fn listen(path: PathBuf) -> Result<Self, Problem> {
+        // The umask is the whole process's: two that set it at a time would put back each other's.
+        static UMASK: Mutex<()> = Mutex::new(());
+        let alone = UMASK.lock();
         let before = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(&path).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
         umask(before);
+        drop(alone);
         let listener = listener.map_err(|error| Problem {
             what: format!("the control socket {} cannot be made: {error}", path.display()),
             mend: "make its folder, writable for this user, or give another --control-socket".to_owned(),

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -256,14 +257,28 @@ def test_a_restart_moves_the_terminal(fresh, client):
         terminal.send({"type": "restart"})
         while agent.next("call")[0] != "restart_kernel":
             pass
-        # The first keys may come before the new connection is up, and wait for it.
-        terminal.type(b"after.")
-        terminal.shows(b"after.after.")
-        other.type(b"later.")
-        other.shows(b"later.later.")
+        comes_back(terminal, b"after.")
+        comes_back(other, b"later.")
         assert client.signed("PATCH", f"/v4/kernel/{token}").status == 204
-        other.type(b"again.")
-        other.shows(b"again.again.")
+        comes_back(other, b"again.")
+
+
+def comes_back(terminal, keys):
+    """Types until it is shown: keys that the kernel before took, and output before the subscription, are gone."""
+    shown = threading.Event()
+
+    def keep_typing():
+        terminal.type(keys)
+        while not shown.wait(0.5):
+            terminal.type(keys)
+
+    typist = threading.Thread(target=keep_typing)
+    typist.start()
+    try:
+        terminal.shows(keys * 2)
+    finally:
+        shown.set()
+        typist.join()
 
 
 def test_the_end_of_a_session_is_told(agent, client):

@@ -23,6 +23,7 @@ use std::{
 };
 
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisConnectionInfo, aio::MultiplexedConnection};
+use tokio::sync::Notify;
 
 pub use bells::{Bell, Bells};
 pub use ledger::{Ledger, Taken, Unflushed};
@@ -37,8 +38,7 @@ use crate::{
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 /// Longest time for a command to be answered.
 const QUERY_TIME: Duration = Duration::from_millis(1500);
-/// How often an idle connection is tried; one that was closed is found out that soon. Until then requests would be
-/// let in, or refused, by what Redis was.
+/// How often an idle connection is tried; one that was closed is found out at once.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest wait before the next try to connect: workers that find Redis back at different times disagree meanwhile.
@@ -80,6 +80,8 @@ struct Live {
     broken: Rc<Cell<bool>>,
     /// When something was last heard on it.
     heard: Rc<Cell<Instant>>,
+    /// Told when the connection has ended. Until that is known requests would be let in, or refused, by what Redis was.
+    over: Rc<Notify>,
 }
 
 // === impl Redis ===
@@ -192,8 +194,11 @@ async fn keep_connected(redis: std::rc::Weak<Inner>) {
 /// Returns when the connection no longer answers, or nobody wants it any more.
 async fn watch(redis: &std::rc::Weak<Inner>, mut live: Live) {
     loop {
-        engine::sleep(PING_EVERY).await;
+        let ended = engine::timeout(PING_EVERY, live.over.notified()).await.is_some();
         let Some(inner) = redis.upgrade() else { return };
+        if ended {
+            inner.lost(&live);
+        }
         if !live.broken.get() && live.heard.get().elapsed() >= PING_EVERY {
             let ping = ping(&mut live.connection).await;
             if let Err(error) = ping {
@@ -217,10 +222,17 @@ async fn open(addr: &HostPort, db: i64) -> Result<Live, RedisError> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         let (mut connection, driver) =
             MultiplexedConnection::new_with_config(&info, stream, config).await.map_err(RedisError::Refused)?;
-        engine::spawn(driver);
+        let over = Rc::new(Notify::new());
+        engine::spawn({
+            let over = over.clone();
+            async move {
+                driver.await;
+                over.notify_one();
+            }
+        });
         // A server that still loads its data refuses this.
         ping(&mut connection).await?;
-        Ok(Live { connection, broken: Rc::default(), heard: Rc::new(Cell::new(Instant::now())) })
+        Ok(Live { connection, broken: Rc::default(), heard: Rc::new(Cell::new(Instant::now())), over })
     };
     let silent = || Err(RedisError::Away(format!("{addr} does not answer")));
     engine::timeout(CONNECT_TIME, opening).await.unwrap_or_else(silent)
