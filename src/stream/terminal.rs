@@ -68,9 +68,10 @@ pub async fn serve(socket: Socket, caller: Caller, place: Place) {
         socket,
         caller,
         place,
-        keys: Mutex::new(keys),
+        keys: Mutex::new(KeyQueue { queue: keys, next: None }),
         errors: Mutex::new(errors),
         moved: Notify::new(),
+        restarts: Restarts::default(),
         pinged: Cell::new(Instant::now()),
         sent: Cell::new(0),
     };
@@ -82,19 +83,45 @@ struct Viewer {
     socket: Socket,
     caller: Caller,
     place: Place,
-    keys: Mutex<mpsc::Receiver<Bytes>>,
+    keys: Mutex<KeyQueue>,
     errors: Mutex<mpsc::Receiver<String>>,
     /// Somebody restarted the kernel: its terminal may be elsewhere.
     moved: Notify,
+    restarts: Restarts,
     pinged: Cell<Instant>,
     sent: Cell<u32>,
 }
 
 /// Where what comes from the client goes.
 struct Inbox {
-    keys: mpsc::Sender<Bytes>,
+    keys: mpsc::Sender<Keys>,
     orders: mpsc::Sender<Order>,
     errors: mpsc::Sender<String>,
+}
+
+/// Keys of the client, and how many restarts it had ordered before them.
+struct Keys {
+    some: Bytes,
+    after: u32,
+}
+
+/// Keys on their way to the kernel: `next` was taken out of the queue and is not sent yet.
+struct KeyQueue {
+    queue: mpsc::Receiver<Keys>,
+    next: Option<Keys>,
+}
+
+/// What the client's restarts mean for its keys: those that follow one wait for the kernel that comes, and those
+/// that came before it and are still here were for the kernel that went.
+#[derive(Default)]
+struct Restarts {
+    ordered: Cell<u32>,
+    carried_out: Cell<u32>,
+    /// The number of the last that the kernel did.
+    done: Cell<u32>,
+    /// The way may still lead to the kernel before.
+    unsettled: Cell<bool>,
+    changed: Notify,
 }
 
 /// How a terminal ends: as is told, or silently, since nobody is there to be told.
@@ -115,6 +142,37 @@ enum Lost {
     Moved,
     /// The whole terminal ends.
     End(End),
+}
+
+// === impl Restarts ===
+
+impl Restarts {
+    fn order(&self) {
+        self.ordered.set(self.ordered.get().saturating_add(1));
+    }
+
+    fn carry_out(&self, done: bool) {
+        self.carried_out.set(self.carried_out.get().saturating_add(1));
+        if done {
+            self.done.set(self.carried_out.get());
+            self.unsettled.set(true);
+        }
+        self.changed.notify_one();
+    }
+
+    /// The way is known to lead to the kernel of now.
+    fn settle(&self) {
+        self.unsettled.set(false);
+        self.changed.notify_one();
+    }
+
+    /// Waits for the kernel that these keys are for; false if it is gone.
+    async fn let_pass(&self, keys: &Keys) -> bool {
+        while self.unsettled.get() || self.carried_out.get() < keys.after {
+            self.changed.notified().await;
+        }
+        keys.after >= self.done.get()
+    }
 }
 
 // === impl Viewer ===
@@ -150,11 +208,14 @@ impl Viewer {
             let error = match self.socket.receive().await {
                 Received::Text(text) => match FromClient::parse(&text) {
                     // The receivers live as long as the viewer.
-                    Ok(FromClient::Input(keys)) => {
-                        let _ = inbox.keys.send(keys).await;
+                    Ok(FromClient::Input(some)) => {
+                        let _ = inbox.keys.send(Keys { some, after: self.restarts.ordered.get() }).await;
                         continue;
                     }
                     Ok(FromClient::Order(order)) => {
+                        if matches!(order, Order::Restart) {
+                            self.restarts.order();
+                        }
                         let _ = inbox.orders.send(order).await;
                         continue;
                     }
@@ -186,15 +247,23 @@ impl Viewer {
 
     /// Counts an order and, unless it is outdated, has the kernel do it.
     async fn carry_out(&self, order: Order, outdated: bool) -> Result<(), Refusal> {
-        self.caller.count(None).await?;
-        let Caller { registry, session, .. } = &self.caller;
-        let done = match order {
-            _ if outdated => Ok(()),
-            Order::Restart => registry.restart(session).await,
-            Order::Resize { rows, cols } => self.command(format!("%resize {rows} {cols}")).await,
-            Order::Ping => self.command("%ping".into()).await,
+        let restarts = matches!(order, Order::Restart);
+        let done = async {
+            self.caller.count(None).await?;
+            let done = match order {
+                _ if outdated => Ok(()),
+                Order::Restart => self.caller.registry.restart(&self.caller.session).await,
+                Order::Resize { rows, cols } => self.command(format!("%resize {rows} {cols}")).await,
+                Order::Ping => self.command("%ping".into()).await,
+            };
+            done.map_err(|error| self.caller.refusal(error))
         };
-        done.map_err(|error| self.caller.refusal(error))
+        let done = done.await;
+        if restarts {
+            self.restarts.carry_out(done.is_ok());
+            self.moved.notify_one();
+        }
+        done
     }
 
     async fn command(&self, code: String) -> Result<(), crate::registry::Error> {
@@ -229,6 +298,7 @@ impl Viewer {
                 Ok(way) => way,
                 Err(end) => return end,
             };
+            self.restarts.settle();
             patience = FIND_AGAIN_TIME;
             match self.carry(&mut way).await {
                 Lost::End(end) => return end,
@@ -283,12 +353,18 @@ impl Viewer {
 
     async fn carry_keys(&self, input: &mut Input) -> Lost {
         let mut keys = self.keys.lock().await;
-        while let Some(some) = keys.recv().await {
-            if let Err(error) = input.send(&some).await {
+        loop {
+            if keys.next.is_none() {
+                keys.next = keys.queue.recv().await;
+            }
+            let Some(next) = &keys.next else { return Lost::End(None) };
+            let pass = self.restarts.let_pass(next).await;
+            if let Some(Keys { some, .. }) = keys.next.take().filter(|_| pass)
+                && let Err(error) = input.send(&some).await
+            {
                 return Lost::Broken(error.into());
             }
         }
-        Lost::End(None)
     }
 
     /// Sends output, errors and pings to the client, as fast as it takes them.
@@ -338,7 +414,9 @@ impl Viewer {
         loop {
             self.moved.notified().await;
             match Box::pin(self.caller.registry.standing(&self.caller.session)).await {
-                Ok(Standing::Runs(row)) if ports_of(&row, self.place.kernel_host()).as_ref() == Some(from) => {}
+                Ok(Standing::Runs(row)) if ports_of(&row, self.place.kernel_host()).as_ref() == Some(from) => {
+                    self.restarts.settle()
+                }
                 _ => return,
             }
         }

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import threading
 
 from api import Answer, Raw
 from sign import signed_headers
@@ -132,6 +133,27 @@ class Terminal(WebSocket):
         end = self.seen.index(wanted) + len(wanted)
         shown, self.seen = self.seen[:end], self.seen[end:]
         return shown
+
+    def echoes(self, keys):
+        """Types until the agent's terminal shows it, doubled.
+
+        Keys that a kernel before took are gone, and so is output before the subscription: a publisher of libzmq looks
+        at new subscriptions once in about a millisecond.
+        """
+        shown = threading.Event()
+
+        def keep_typing():
+            self.type(keys)
+            while not shown.wait(0.5):
+                self.type(keys)
+
+        typist = threading.Thread(target=keep_typing)
+        typist.start()
+        try:
+            self.shows(keys * 2)
+        finally:
+            shown.set()
+            typist.join()
 
     def error(self):
         """The next message, which has to be an error's."""
