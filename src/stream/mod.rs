@@ -13,6 +13,7 @@ mod caller;
 pub mod events;
 pub mod execute;
 pub mod kernel;
+mod keys;
 pub mod message;
 pub mod terminal;
 pub mod websocket;

@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use rmpv::Value;
 use tokio::sync::{Mutex, Notify, mpsc};
 
@@ -20,6 +19,7 @@ use super::{
     Caller, Place,
     caller::{Refusal, ended, going_away, inactive, line},
     kernel::{self, Input, Output},
+    keys::Keys,
     message::{self, FromClient, Order},
     websocket::{Close, Code, Gone, PING_EVERY, Received, Socket},
 };
@@ -42,8 +42,6 @@ pub const LARGEST: usize = 32 << 10;
 const PIECE: usize = 16 << 10;
 /// Messages of output after which other tasks have their turn.
 const SENDS_A_TURN: u32 = 16;
-/// Messages of keys that wait for the kernel.
-const KEYS: usize = 4;
 /// Orders that wait for the kernel's turn.
 const ORDERS: usize = 16;
 /// Errors that wait to be told.
@@ -61,21 +59,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Serves a viewer until it goes, or the session ends, or the worker.
 pub async fn serve(socket: Socket, caller: Caller, place: Place) {
-    let (keys_in, keys) = mpsc::channel(KEYS);
     let (orders_in, orders) = mpsc::channel(ORDERS);
     let (errors_in, errors) = mpsc::channel(ERRORS);
     let viewer = Viewer {
         socket,
         caller,
         place,
-        keys: Mutex::new(KeyQueue { queue: keys, next: None }),
+        keys: Keys::new(),
         errors: Mutex::new(errors),
         moved: Notify::new(),
-        restarts: Restarts::default(),
         pinged: Cell::new(Instant::now()),
         sent: Cell::new(0),
     };
-    let end = viewer.view(Inbox { keys: keys_in, orders: orders_in, errors: errors_in }, orders).await;
+    let end = viewer.view(Inbox { orders: orders_in, errors: errors_in }, orders).await;
     Box::pin(viewer.part(end)).await;
 }
 
@@ -83,45 +79,18 @@ struct Viewer {
     socket: Socket,
     caller: Caller,
     place: Place,
-    keys: Mutex<KeyQueue>,
+    keys: Keys,
     errors: Mutex<mpsc::Receiver<String>>,
     /// Somebody restarted the kernel: its terminal may be elsewhere.
     moved: Notify,
-    restarts: Restarts,
     pinged: Cell<Instant>,
     sent: Cell<u32>,
 }
 
 /// Where what comes from the client goes.
 struct Inbox {
-    keys: mpsc::Sender<Keys>,
     orders: mpsc::Sender<Order>,
     errors: mpsc::Sender<String>,
-}
-
-/// Keys of the client, and how many restarts it had ordered before them.
-struct Keys {
-    some: Bytes,
-    after: u32,
-}
-
-/// Keys on their way to the kernel: `next` was taken out of the queue and is not sent yet.
-struct KeyQueue {
-    queue: mpsc::Receiver<Keys>,
-    next: Option<Keys>,
-}
-
-/// What the client's restarts mean for its keys: those that follow one wait for the kernel that comes, and those
-/// that came before it and are still here were for the kernel that went.
-#[derive(Default)]
-struct Restarts {
-    ordered: Cell<u32>,
-    carried_out: Cell<u32>,
-    /// The number of the last that the kernel did.
-    done: Cell<u32>,
-    /// The way may still lead to the kernel before.
-    unsettled: Cell<bool>,
-    changed: Notify,
 }
 
 /// How a terminal ends: as is told, or silently, since nobody is there to be told.
@@ -142,37 +111,6 @@ enum Lost {
     Moved,
     /// The whole terminal ends.
     End(End),
-}
-
-// === impl Restarts ===
-
-impl Restarts {
-    fn order(&self) {
-        self.ordered.set(self.ordered.get().saturating_add(1));
-    }
-
-    fn carry_out(&self, done: bool) {
-        self.carried_out.set(self.carried_out.get().saturating_add(1));
-        if done {
-            self.done.set(self.carried_out.get());
-            self.unsettled.set(true);
-        }
-        self.changed.notify_one();
-    }
-
-    /// The way is known to lead to the kernel of now.
-    fn settle(&self) {
-        self.unsettled.set(false);
-        self.changed.notify_one();
-    }
-
-    /// Waits for the kernel that these keys are for; false if it is gone.
-    async fn let_pass(&self, keys: &Keys) -> bool {
-        while self.unsettled.get() || self.carried_out.get() < keys.after {
-            self.changed.notified().await;
-        }
-        keys.after >= self.done.get()
-    }
 }
 
 // === impl Viewer ===
@@ -209,12 +147,12 @@ impl Viewer {
                 Received::Text(text) => match FromClient::parse(&text) {
                     // The receivers live as long as the viewer.
                     Ok(FromClient::Input(some)) => {
-                        let _ = inbox.keys.send(Keys { some, after: self.restarts.ordered.get() }).await;
+                        self.keys.typed(some).await;
                         continue;
                     }
                     Ok(FromClient::Order(order)) => {
                         if matches!(order, Order::Restart) {
-                            self.restarts.order();
+                            self.keys.restart_ordered();
                         }
                         let _ = inbox.orders.send(order).await;
                         continue;
@@ -260,7 +198,7 @@ impl Viewer {
         };
         let done = done.await;
         if restarts {
-            self.restarts.carry_out(done.is_ok());
+            self.keys.restart_over(done.is_ok());
             self.moved.notify_one();
         }
         done
@@ -298,7 +236,7 @@ impl Viewer {
                 Ok(way) => way,
                 Err(end) => return end,
             };
-            self.restarts.settle();
+            self.keys.settle();
             patience = FIND_AGAIN_TIME;
             match self.carry(&mut way).await {
                 Lost::End(end) => return end,
@@ -352,16 +290,8 @@ impl Viewer {
     }
 
     async fn carry_keys(&self, input: &mut Input) -> Lost {
-        let mut keys = self.keys.lock().await;
         loop {
-            if keys.next.is_none() {
-                keys.next = keys.queue.recv().await;
-            }
-            let Some(next) = &keys.next else { return Lost::End(None) };
-            let pass = self.restarts.let_pass(next).await;
-            if let Some(Keys { some, .. }) = keys.next.take().filter(|_| pass)
-                && let Err(error) = input.send(&some).await
-            {
+            if let Err(error) = input.send(&self.keys.next().await).await {
                 return Lost::Broken(error.into());
             }
         }
@@ -415,7 +345,7 @@ impl Viewer {
             self.moved.notified().await;
             match Box::pin(self.caller.registry.standing(&self.caller.session)).await {
                 Ok(Standing::Runs(row)) if ports_of(&row, self.place.kernel_host()).as_ref() == Some(from) => {
-                    self.restarts.settle()
+                    self.keys.settle()
                 }
                 _ => return,
             }
