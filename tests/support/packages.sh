@@ -17,9 +17,17 @@ postgres_bin() {
     fi
 }
 
-# Names, one a line, of what is missing; the names are those of the table in package_of.
+# Names, one a line, of what is missing; the names are those of the table in package_of. With "tests", of what the
+# tests need beside.
 missing() {
     local program
+    if [ "${1-}" = tests ]; then
+        for program in node npm; do
+            have "$program" || printf '%s\n' "$program"
+        done
+        # Ubuntu has no package of it: browser_environment fetches one there.
+        chromium_program >/dev/null || ! apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]' || printf 'chromium\n'
+    fi
     for program in cc pkg-config git protoc redis-server redis-cli etcd etcdctl python3 setpriv; do
         have "$program" || printf '%s\n' "$program"
     done
@@ -36,7 +44,8 @@ missing() {
 package_of() {
     case "$1" in
     cc) echo gcc libc6-dev ;;
-    pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
+    node) echo nodejs ;;
+    npm | chromium | pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
     protoc) echo protobuf-compiler ;;
     protobuf-headers) echo libprotobuf-dev ;;
     redis-cli) echo redis-tools ;;
@@ -84,9 +93,10 @@ apt_quietly() {
     return "$status"
 }
 
+# install_packages [tests]
 install_packages() {
     local lacking packages=() thing
-    lacking=$(missing)
+    lacking=$(missing "$@")
     [ -n "$lacking" ] || return 0
     have apt-get || fail "missing: $(echo "$lacking" | tr '\n' ' '); install them (apt-get is not on this machine)"
     say "updating the package lists"
@@ -97,7 +107,7 @@ install_packages() {
     done
     say "installing: ${packages[*]}"
     apt_quietly install --no-install-recommends "${packages[@]}" || fail "apt-get install failed"
-    lacking=$(missing)
+    lacking=$(missing "$@")
     [ -z "$lacking" ] || fail "still missing after the installation: $(echo "$lacking" | tr '\n' ' ')"
 }
 

@@ -59,6 +59,7 @@ prepare_suite() {
     build_programs
     DEV_BIN=$BIN
     BACKEND_TEST_PYTHON=$(python_environment tests python3 "$ROOT/tests/requirements.txt")/bin/python
+    browser_environment
     CLIENT_RELEASES=$(client_releases) || fail "the Python clients could not be installed"
     export CARGO_TARGET_DIR DEV_BIN BACKEND_TEST_PYTHON CLIENT_RELEASES
 }
