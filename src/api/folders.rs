@@ -6,11 +6,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Call, kernel_files::parameters, parts::Parts, query};
+use super::{Call, fields::Fields, kernel_files::parameters, parts::Parts, query};
 use crate::{
     engine,
     http::{
-        Answer, Chunks, Kind, Problem, chunks,
+        Answer, Chunks, Kind, Problem, chunks, gzip,
         multipart::{Boundary, MixedWriter, PartHead, attachment},
     },
     vfolder::{Accessible, Download, Error, FolderName, FolderPath, Folders, Permission, Source, Upload},
@@ -30,9 +30,18 @@ pub async fn create(call: Call) -> Result<Answer, Problem> {
     let fields = call.fields()?;
     let name: FolderName =
         fields.required_text("name")?.parse().map_err(|why| fields.wrong("name", &format!("{why}")))?;
-    let host = fields.text("host")?;
+    let host = host(&fields)?;
     let id = folders(&call).create(&call.owner, &name, host).await.map_err(to_problem)?;
     Ok(Answer::json(StatusCode::CREATED, &json!({"id": id.simple().to_string(), "name": name.as_str()})))
+}
+
+/// The host that is wished, if any: release 18.12's command line sends a list of none or one.
+fn host(fields: &Fields) -> Result<Option<&str>, Problem> {
+    match fields.get("host").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([]) => Ok(None),
+        Some([Value::String(host)]) => Ok(Some(host)),
+        _ => fields.text("host"),
+    }
 }
 
 /// `GET /folders`: those that the key owns or was let into.
@@ -137,7 +146,7 @@ async fn take_file(upload: &mut Upload, head: &PartHead, parts: &mut Parts) -> R
     upload.finish(file).await.map_err(to_problem)
 }
 
-/// `GET /folders/{name}/download`: files, one part each.
+/// `GET /folders/{name}/download`: files, one part each, in the gzip format.
 ///
 /// # Errors
 /// A bad path, or no such file or folder.
@@ -164,9 +173,10 @@ struct BrokenOff;
 
 async fn send_all(files: &Download, writer: &MixedWriter, chunks: &Chunks) -> Result<(), BrokenOff> {
     for file in files.files() {
-        let (name, length) = (attachment(file.path().name()), file.size().to_string());
+        let (name, length) = (attachment(file.path().name()), gzip::length(file.size()).to_string());
         let headers = [
             ("Content-Type", "application/octet-stream"),
+            ("Content-Encoding", "gzip"),
             ("Content-Length", length.as_str()),
             ("Content-Disposition", name.as_str()),
         ];
@@ -178,6 +188,8 @@ async fn send_all(files: &Download, writer: &MixedWriter, chunks: &Chunks) -> Re
 }
 
 async fn send_file(file: &Source, chunks: &Chunks) -> Result<(), BrokenOff> {
+    let mut encoder = gzip::Encoder::default();
+    send(chunks, Ok(encoder.head())).await?;
     let mut offset = 0;
     while offset < file.size() {
         let piece = match file.read(offset).await {
@@ -191,9 +203,9 @@ async fn send_file(file: &Source, chunks: &Chunks) -> Result<(), BrokenOff> {
             }
         };
         offset += piece.len() as u64;
-        send(chunks, Ok(piece)).await?;
+        send(chunks, Ok(encoder.piece(&piece))).await?;
     }
-    Ok(())
+    send(chunks, Ok(encoder.end())).await
 }
 
 async fn send(chunks: &Chunks, chunk: std::io::Result<bytes::Bytes>) -> Result<(), BrokenOff> {
@@ -259,7 +271,8 @@ pub async fn accept(call: Call) -> Result<Answer, Problem> {
     }
     let id = invitation(&call)?;
     folders(&call).accept(&call.owner, id, &let_in).await.map_err(to_problem)?;
-    Ok(Answer::json(StatusCode::CREATED, &json!({})))
+    // Command lines show it.
+    Ok(Answer::json(StatusCode::CREATED, &json!({"msg": "The folder can be used."})))
 }
 
 /// `DELETE /folders/invitations/delete`: refuses an invitation, or takes it back.
@@ -268,7 +281,7 @@ pub async fn accept(call: Call) -> Result<Answer, Problem> {
 /// There is no such invitation.
 pub async fn refuse(call: Call) -> Result<Answer, Problem> {
     folders(&call).refuse(&call.owner, invitation(&call)?).await.map_err(to_problem)?;
-    Ok(Answer::json(StatusCode::OK, &json!({})))
+    Ok(Answer::json(StatusCode::OK, &json!({"msg": "The invitation is gone."})))
 }
 
 fn invitation(call: &Call) -> Result<Uuid, Problem> {

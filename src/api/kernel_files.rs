@@ -28,7 +28,13 @@ pub async fn list(call: Call) -> Result<Answer, Problem> {
     let path = named.pop().filter(|path| !path.is_empty());
     let path = work_path("path", path.as_deref().unwrap_or("."))?;
     let listing = call.api.registry.files(call.session()?, &path).await.map_err(to_problem)?;
-    let document = json!({"files": listing.files, "errors": listing.errors, "folder_path": listing.folder});
+    let document = json!({
+        "files": listing.files,
+        "errors": listing.errors,
+        "folder_path": listing.folder,
+        // Clients from 1.4 on read it under this name.
+        "abspath": listing.folder,
+    });
     Ok(Answer::json(StatusCode::OK, &document))
 }
 

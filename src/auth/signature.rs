@@ -42,6 +42,8 @@ pub struct SignedParts<'a> {
 
 /// The media type that is signed where a request has no content type.
 const NO_CONTENT_TYPE: &str = "application/octet-stream";
+/// The one that release 1.5 signs there, where it opens a WebSocket.
+const NO_CONTENT_TYPE_OF_1_5: &str = "text/plain";
 
 /// The media type of a Content-Type header without its parameters, as sent.
 pub fn media_type(content_type: Option<&str>) -> &str {
@@ -72,7 +74,8 @@ pub(super) fn verify(
     let lower = lower_case(sent);
     let normal = path::normal_form(parts.raw_path_and_query);
     let paths = [Some(parts.raw_path_and_query), normal.as_deref()];
-    let media_types = [Some(sent), lower.as_deref()];
+    let other = if parts.content_type.is_none() { Some(NO_CONTENT_TYPE_OF_1_5) } else { lower.as_deref() };
+    let media_types = [Some(sent), other];
     let right = |path, media| bool::from(code(key, parts, path, media, &body).as_slice().ct_eq(signature.as_bytes()));
     paths.into_iter().flatten().any(|path| media_types.into_iter().flatten().any(|media| right(path, media)))
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     registry::Stores,
     store::{
+        etcd::Snapshot,
         postgres::{
             Postgres,
             admin::{
@@ -49,7 +50,12 @@ pub struct Sources {
     pub ledger: Ledger,
     /// Statistics of live kernels (database 0).
     pub stats: Redis,
+    /// The images of now.
+    pub images: Images,
 }
+
+/// Gives the configuration that is known now.
+pub type Images = Rc<dyn Fn() -> Arc<Snapshot>>;
 
 /// Kernels of what, and which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +91,8 @@ pub struct Env {
     pub postgres: Postgres,
     /// Who asks.
     pub caller: Caller,
+    /// The images of now.
+    pub images: Images,
     kernels: Batches<KernelList, ParentKey, Kernels>,
     folders: Batches<Page, String, Folders>,
     agents: Batches<(), String, Option<Arc<AgentRow>>>,
@@ -106,8 +114,8 @@ pub fn with<F: Future>(ctx: &Context<'_>, work: impl FnOnce(Rc<Env>) -> F) -> Se
 
 impl From<&Stores> for Sources {
     fn from(stores: &Stores) -> Self {
-        let Stores { postgres, ledger, stats, .. } = stores.clone();
-        Sources { postgres, ledger, stats }
+        let Stores { postgres, ledger, stats, etcd, .. } = stores.clone();
+        Sources { postgres, ledger, stats, images: Rc::new(move || etcd.snapshot()) }
     }
 }
 
@@ -116,7 +124,7 @@ impl From<&Stores> for Sources {
 impl Env {
     /// What the resolvers of a request share.
     pub fn handle(sources: Sources, caller: Caller, busy: &Busy) -> Handle {
-        let Sources { postgres, ledger, stats } = sources;
+        let Sources { postgres, ledger, stats, images } = sources;
         let env = Env {
             kernels: on(busy, &postgres, load_kernels),
             folders: on(busy, &postgres, |postgres, page, keys| async move {
@@ -148,6 +156,7 @@ impl Env {
             }),
             postgres,
             caller,
+            images,
         };
         Handle(SendWrapper::new(Rc::new(env)))
     }

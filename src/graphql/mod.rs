@@ -12,6 +12,7 @@ mod agent;
 mod batch;
 mod env;
 mod fault;
+mod image;
 mod kernel;
 mod keypair;
 mod limits;

@@ -7,11 +7,12 @@ use super::{
     agent::Agent,
     env::{Parent, with},
     fault::nullable,
+    image::{Image, images},
     kernel::{self, ComputeSession, ComputeSessionList, ComputeWorker},
     keypair::KeyPair,
     vfolder::VirtualFolder,
 };
-use crate::store::postgres::admin::{Page, agents, keypairs};
+use crate::store::postgres::admin::{Page, agents, kernels, keypairs};
 
 /// The admin schema's queries: of any key; of the caller's own where none is named.
 pub struct AdminQuery;
@@ -88,6 +89,20 @@ async fn sessions(
     kernel::sessions(ctx, list, access_key).await
 }
 
+/// A session by its name, of anybody's for an admin, else of the caller's own.
+async fn session(ctx: &Context<'_>, sess_id: Option<String>) -> Result<Option<ComputeSession>> {
+    let Some(sess_id) = sess_id else { return Ok(None) };
+    let row = with(ctx, |env| async move {
+        let owner = (!env.caller.is_admin).then_some(env.caller.access_key.as_str());
+        kernels::newest_session(&env.postgres, &sess_id, owner).await
+    });
+    Ok(row.await.map_err(Fault::from)?.map(|row| ComputeSession::of(row.into())))
+}
+
+async fn known_images(ctx: &Context<'_>) -> Vec<Option<Image>> {
+    with(ctx, |env| async move { images(&(env.images)()) }).await
+}
+
 /// Workers of a session: of anybody's for an admin, else of the caller's own, also where another key has a session
 /// of the same name.
 async fn workers(
@@ -142,18 +157,18 @@ impl AdminQuery {
         keypair(ctx, access_key).await.transpose()
     }
 
-    /// A user's key pairs, by access key.
+    /// Key pairs, of a user if one is named, by access key.
     async fn keypairs(
         &self,
         ctx: &Context<'_>,
-        user_id: i32,
+        user_id: Option<i32>,
         is_active: Option<bool>,
         limit: Option<i32>,
         offset: Option<i32>,
     ) -> Option<Result<Vec<Option<KeyPair>>>> {
         nullable(async {
             let page = page(limit, offset)?;
-            let rows = with(ctx, |env| async move { keypairs::of_user(&env.postgres, user_id, is_active, page).await });
+            let rows = with(ctx, |env| async move { keypairs::list(&env.postgres, user_id, is_active, page).await });
             let rows = rows.await.map_err(Fault::from)?;
             Ok(Some(rows.into_iter().map(|row| Some(KeyPair(row.into()))).collect()))
         })
@@ -193,6 +208,16 @@ impl AdminQuery {
         status: Option<String>,
     ) -> Option<Result<ComputeSessionList>> {
         nullable(async { Ok(Some(session_list(ctx, access_key, status, Some(limit), Some(offset)).await?)) }).await
+    }
+
+    /// The newest session of that name, of any key.
+    async fn compute_session(&self, ctx: &Context<'_>, sess_id: Option<String>) -> Option<Result<ComputeSession>> {
+        session(ctx, sess_id).await.transpose()
+    }
+
+    /// The images that sessions can be made of.
+    async fn images(&self, ctx: &Context<'_>) -> Option<Vec<Option<Image>>> {
+        Some(known_images(ctx).await)
     }
 
     /// The workers of the sessions of that name, newest first.
@@ -245,6 +270,16 @@ impl UserQuery {
         status: Option<String>,
     ) -> Option<Result<ComputeSessionList>> {
         nullable(async { Ok(Some(session_list(ctx, None, status, Some(limit), Some(offset)).await?)) }).await
+    }
+
+    /// The key's newest session of that name.
+    async fn compute_session(&self, ctx: &Context<'_>, sess_id: Option<String>) -> Option<Result<ComputeSession>> {
+        session(ctx, sess_id).await.transpose()
+    }
+
+    /// The images that sessions can be made of.
+    async fn images(&self, ctx: &Context<'_>) -> Option<Vec<Option<Image>>> {
+        Some(known_images(ctx).await)
     }
 
     /// The workers of the key's sessions of that name, newest first.

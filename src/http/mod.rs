@@ -9,6 +9,7 @@ mod body;
 mod drain;
 mod forwarded;
 mod guard;
+pub mod gzip;
 pub mod multipart;
 pub mod problem;
 mod request;

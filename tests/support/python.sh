@@ -41,12 +41,12 @@ client_releases() {
     place=$(python_environment client-1.0.6 python3 "$ROOT/tests/sdk/requirements-1.0.6.txt") || return 1
     releases="1.0.6=$place/bin/python"
     if old=$(python36); then
-        for release in 1.3.7 1.5.1; do
+        for release in 1.3.7 1.4.2 1.5.1 18.12.3; do
             place=$(python_environment "client-$release" "$old" "$ROOT/tests/sdk/requirements-$release.txt") || return 1
             releases+=" $release=$place/bin/python"
         done
     else
-        warn "no Python 3.6 here: the clients 1.3.7 and 1.5.1 are not tested, only 1.0.6"
+        warn "no Python 3.6 here: only the client 1.0.6 is tested, not 1.3.7, 1.4.2, 1.5.1 and 18.12.3"
     fi
     printf '%s\n' "$releases"
 }

@@ -90,6 +90,7 @@ def right_ones():
         yield request(f"path in normal form {path}", path=path, signed_path=normal)
     yield request("lone percent", path="/v3/kernel/100%?a=%zz")
     yield request("no content type", content_type=None)
+    yield request("no content type, as release 1.5 signs it", content_type=None, signed_type="text/plain")
     yield request("parameters of the content type", method="POST", body="{}",
                   content_type="application/json; charset=utf-8")
     yield request("content type as sent", method="POST", body="{}", content_type="Application/JSON")

@@ -61,6 +61,7 @@ fn listing() -> Value {
         ("files", json_text("A JSON text: a list of `{mode, size, ctime, mtime, atime, filename}`.")),
         ("errors", text("What could not be listed.")),
         ("folder_path", text("The folder, as the session has it.")),
+        ("abspath", text("The same.")),
     ])
 }
 

@@ -42,7 +42,10 @@ pub fn describe(method: &str, path: &str) -> Option<Operation> {
             .query("path", "The directory; the folder's own where it is missing.", directory())
             .json(StatusCode::OK, "The directory.", listing()),
         ("GET", "/folders/{name}/download") => of_folder("downloadFolderFiles", "Files of a folder")
-            .text("`X-TOTAL-PAYLOADS-LENGTH` is the sum of the files' bytes.")
+            .text(
+                "Each part is in the gzip format (`Content-Encoding`), not compressed. `X-TOTAL-PAYLOADS-LENGTH` is the \
+                   sum of the files' bytes before that.",
+            )
             .required_query("files", "Paths of files.", several(inner_path(), 256))
             .answer(StatusCode::OK, "A part for each file.", archives()),
         ("DELETE", "/folders/{name}/delete_files") => of_folder("deleteFolderFiles", "Removes files from a folder")
@@ -60,12 +63,12 @@ pub fn describe(method: &str, path: &str) -> Option<Operation> {
         }
         ("POST", "/folders/invitations/accept") => Operation::new("acceptInvitation", TAG, "Accepts an invitation")
             .body("InvitationAcceptance", json!({"inv_id": INVITATION, "inv_ak": "AKIAIOSFODNN7EXAMPLE"}))
-            .json(StatusCode::CREATED, "The key may use the folder.", object([]))
+            .json(StatusCode::CREATED, "The key may use the folder.", object([("msg", text("What is now so, for people."))]))
             .problems(&[Kind::FolderNotFound, Kind::FolderAlreadyExists]),
         ("DELETE", "/folders/invitations/delete") => {
             Operation::new("deleteInvitation", TAG, "Refuses an invitation, or takes it back")
                 .body("InvitationRefusal", json!({"inv_id": INVITATION}))
-                .json(StatusCode::OK, "It is gone.", object([]))
+                .json(StatusCode::OK, "It is gone.", object([("msg", text("What is now so, for people."))]))
                 .problems(&[Kind::FolderNotFound])
         }
         _ => return None,

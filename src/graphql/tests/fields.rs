@@ -149,3 +149,39 @@ fn a_user_sees_no_other_key() {
         assert!(!all.to_string().contains(OTHERS) && !all.to_string().contains("theirs"), "{all}");
     });
 }
+
+#[test]
+fn a_session_by_its_name() {
+    run(|world| async move {
+        let one = |name: &str| format!("{{compute_session(sess_id: \"{name}\") {{sess_id workers {{id}}}}}}");
+        assert_eq!(world.user(&one("shared")).await["compute_session"]["sess_id"], "shared");
+        assert_eq!(world.admin(&one("shared")).await["compute_session"]["sess_id"], "shared");
+        for query in [&one("nothing"), "{compute_session {sess_id}}"] {
+            assert_eq!(world.user(query).await["compute_session"], Value::Null, "{query}");
+        }
+        world.sql("UPDATE kernels SET sess_id = 'theirs' WHERE access_key = 'OTHER'");
+        assert_eq!(world.user(&one("theirs")).await["compute_session"], Value::Null);
+        assert_eq!(world.admin(&one("theirs")).await["compute_session"]["sess_id"], "theirs");
+    });
+}
+
+#[test]
+fn images_and_their_aliases() {
+    run(|world| async move {
+        let wanted = json!([
+            {"name": "python", "tag": "3.6", "hash": "sha256:2", "aliases": []},
+            {"name": "python", "tag": "latest", "hash": "sha256:1", "aliases": ["py"]},
+        ]);
+        let query = "{images {name tag hash aliases}}";
+        assert_eq!(world.user(query).await["images"], wanted);
+        assert_eq!(world.admin(query).await["images"], wanted);
+    });
+}
+
+#[test]
+fn key_pairs_of_all_users() {
+    run(|world| async move {
+        let all = world.admin("{keypairs {access_key}}").await["keypairs"].as_array().unwrap().len();
+        assert_eq!(all.to_string(), world.sql("SELECT count(*) FROM keypairs").trim());
+    });
+}

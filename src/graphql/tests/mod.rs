@@ -6,7 +6,7 @@ mod limited;
 mod lists;
 mod mutations;
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use redis::cmd;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     engine::{self, Engine},
     store::{
+        etcd::{Image, Snapshot},
         postgres::{Postgres, connect::connect, migrate::oneshot_head},
         redis::{LEDGER_DB, Ledger, Redis, STATISTICS_DB},
     },
@@ -79,6 +80,15 @@ fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(Rc<World>) -> F + 'st
     engine::block_on(Engine::Epoll, || async { test(Rc::new(World::new().await)).await }).unwrap();
 }
 
+fn known_images() -> Snapshot {
+    let tags = [("latest", "sha256:1"), ("3.6", "sha256:2")].map(|(tag, hash)| (tag.into(), hash.into())).into();
+    Snapshot {
+        images: [("python".into(), Image { tags, ..Image::default() })].into(),
+        aliases: [("py".into(), "python".into()), ("gone".into(), "nothing:1".into())].into(),
+        ..Snapshot::default()
+    }
+}
+
 impl World {
     async fn new() -> World {
         let (server, redis_server) = (testing::Postgres::shared(), testing::Redis::start());
@@ -90,7 +100,8 @@ impl World {
         let postgres = Postgres::start(at, |_| ());
         until(|| postgres.is_up() && redis.iter().all(Redis::is_up)).await;
         let ledger = Ledger::new(redis[1].clone(), "test");
-        let sources = Sources { postgres, ledger, stats: redis[0].clone() };
+        let sources =
+            Sources { postgres, ledger, stats: redis[0].clone(), images: Rc::new(|| Arc::new(known_images())) };
         World { server, database, redis_server, sources, schemas: Schemas::new(true), redis }
     }
 

@@ -139,6 +139,23 @@ pub async fn sessions_of_keys(
     Ok(by_parent(&not_too_many(rows)?, keys.len(), kernel))
 }
 
+/// The newest session of that name; `owner`: of that access key alone.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn newest_session(
+    postgres: &Postgres,
+    sess_id: &str,
+    owner: Option<&str>,
+) -> Result<Option<KernelRow>, PgError> {
+    const SQL: &str = concat!(
+        columns!(),
+        "FROM (VALUES (1::bigint)) AS p(n) CROSS JOIN kernels AS k WHERE k.sess_id = $1 AND k.role = 'master' \
+         AND ($2::text IS NULL OR k.access_key = $2) ORDER BY k.created_at DESC NULLS LAST, k.id LIMIT 1"
+    );
+    Ok(postgres.query_opt(SQL, &[&sess_id, &owner]).await?.as_ref().map(kernel))
+}
+
 /// The workers of each of these sessions (the client's name, and whose it is; `None`: anybody's), newest first.
 ///
 /// # Errors

@@ -98,20 +98,20 @@ pub async fn find(postgres: &Postgres, keys: &[String]) -> Result<Vec<KeypairRow
     Ok(postgres.query(SQL, &[&keys]).await?.iter().map(keypair).collect())
 }
 
-/// The key pairs of a user, in the order of their access keys; `is_active`: only those.
+/// Key pairs in the order of their access keys; `user_id`, `is_active`: only those.
 ///
 /// # Errors
 /// PostgreSQL is away or refuses, or there are too many.
-pub async fn of_user(
+pub async fn list(
     postgres: &Postgres,
-    user_id: i32,
+    user_id: Option<i32>,
     is_active: Option<bool>,
     page: Page,
 ) -> Result<Vec<KeypairRow>, AdminError> {
     const SQL: &str = concat!(
         "SELECT ",
         columns!(),
-        " FROM keypairs WHERE user_id = $1 AND ($2::bool IS NULL OR is_active = $2) \
+        " FROM keypairs WHERE ($1::int IS NULL OR user_id = $1) AND ($2::bool IS NULL OR is_active = $2) \
          ORDER BY access_key LIMIT least($3::bigint, $5::bigint) OFFSET $4"
     );
     let rows = postgres.query(SQL, &[&user_id, &is_active, &page.limit, &page.offset, &ROWS_ASKED]).await?;
