@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod agents;
+pub mod audit;
 pub mod connect;
 pub mod kernels;
 pub mod keypairs;

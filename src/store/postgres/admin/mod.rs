@@ -37,9 +37,9 @@ pub enum AdminError {
 }
 
 /// One more than [`MOST_ROWS`], as statements take it: that row tells that there are too many.
-const ROWS_ASKED: i64 = MOST_ROWS as i64 + 1;
+pub(super) const ROWS_ASKED: i64 = MOST_ROWS as i64 + 1;
 
-fn not_too_many(rows: Vec<Row>) -> Result<Vec<Row>, AdminError> {
+pub(super) fn not_too_many(rows: Vec<Row>) -> Result<Vec<Row>, AdminError> {
     if rows.len() > MOST_ROWS { Err(AdminError::TooMany) } else { Ok(rows) }
 }
 
