@@ -6,6 +6,9 @@ ALTER TABLE agents
     ADD COLUMN schedulable  boolean NOT NULL DEFAULT true,
     ADD COLUMN drain_at     timestamptz;
 
+-- Rows of ended sessions stay for ever: what looks at an agent's live ones each second must not meet those.
+CREATE INDEX ix_kernels_live_agent ON kernels (agent) WHERE status NOT IN ('TERMINATED', 'ERROR');
+
 -- As in migration 5, but for agents that are cordoned: these count as full.
 CREATE OR REPLACE FUNCTION backendai_session_reserve(
     p_id uuid, p_sess_id varchar, p_access_key varchar, p_lang varchar, p_agent varchar,

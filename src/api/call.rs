@@ -8,8 +8,8 @@ use super::{Api, fields::Fields};
 use crate::{
     auth::ApiVersion,
     http::{Kind, Problem, Request},
-    registry::Session,
-    store::postgres::keypairs::Keypair,
+    registry::{Actor, Session},
+    store::postgres::{audit::Via, keypairs::Keypair},
 };
 
 /// What a handler gets.
@@ -74,6 +74,16 @@ impl Call {
     /// The query as sent, without its question mark.
     pub fn query(&self) -> &str {
         self.request.path_and_query().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Who asks, as the audit log names it: the key that signed, whomever it acts for.
+    pub fn actor(&self, via: Via) -> Actor {
+        Actor {
+            access_key: self.key.as_ref().map_or_else(String::new, |key| key.access_key.to_string()),
+            via,
+            source: self.request.client.to_string(),
+            request_id: self.request.id.to_string(),
+        }
     }
 
     /// The session that the path names.

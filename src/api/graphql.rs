@@ -12,6 +12,7 @@ use super::Call;
 use crate::{
     graphql::{Ask, Caller, Fault, Outcome},
     http::{Answer, Kind, Problem},
+    store::postgres::audit::Via,
 };
 
 /// The media type of GraphQL over HTTP.
@@ -30,9 +31,12 @@ pub async fn execute(call: Call) -> Result<Answer, Problem> {
         }
         Err(why) => return Err(Kind::InvalidApiParams.because(why)),
     };
-    let caller =
-        Caller { access_key: call.owner.to_string(), is_admin: call.key.as_ref().is_some_and(|key| key.is_admin) };
-    let outcome = call.api.schemas.execute(call.api.registry.stores().into(), caller, ask).await;
+    let caller = Caller {
+        access_key: call.owner.to_string(),
+        is_admin: call.key.as_ref().is_some_and(|key| key.is_admin),
+        actor: call.actor(Via::Graphql),
+    };
+    let outcome = call.api.schemas.execute((&call.api.registry).into(), caller, ask).await;
     match outcome {
         Outcome::Refused(response) if modern => Ok(document(StatusCode::BAD_REQUEST, &response)),
         Outcome::Done(response) if modern => Ok(document(StatusCode::OK, &response)),

@@ -5,6 +5,7 @@
 //! handler. What is refused before the gate is not counted, what passes it is counted once.
 
 mod anonymous;
+mod audit;
 mod auth;
 mod call;
 mod cors;
@@ -220,7 +221,10 @@ impl Api {
             Access::Open => Call::open(self, request, version),
             Access::Key | Access::Ticket => self.admit(request, route, found, version, context).await?,
         };
-        (route.handler)(call).await
+        match audit::action(&call, route) {
+            Some(action) => audit::noted(call, route, action).await,
+            None => (route.handler)(call).await,
+        }
     }
 
     /// Checks who asks, finds what the path names, and counts.

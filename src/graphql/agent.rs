@@ -66,6 +66,16 @@ impl Agent {
         self.0.lost_at.map(DateTime)
     }
 
+    /// Whether it gets new sessions.
+    async fn schedulable(&self) -> Option<bool> {
+        Some(self.0.schedulable)
+    }
+
+    /// From when on its sessions are ended.
+    async fn drain_at(&self) -> Option<DateTime> {
+        self.0.drain_at.map(DateTime)
+    }
+
     /// What runs or ran on it, masters and workers, newest first.
     async fn computations(
         &self,

@@ -12,7 +12,7 @@ use super::{
     usage::{self, Usage},
 };
 use crate::{
-    registry::Stores,
+    registry::{Actor, Registry, Stores},
     store::{
         etcd::Snapshot,
         postgres::{
@@ -39,6 +39,8 @@ pub struct Caller {
     pub access_key: String,
     /// Which schema it gets.
     pub is_admin: bool,
+    /// As the audit log names it.
+    pub actor: Actor,
 }
 
 /// What queries are answered from.
@@ -52,6 +54,8 @@ pub struct Sources {
     pub stats: Redis,
     /// The images of now.
     pub images: Images,
+    /// What changes sessions, and notes who changed what.
+    pub registry: Rc<Registry>,
 }
 
 /// Gives the configuration that is known now.
@@ -93,6 +97,8 @@ pub struct Env {
     pub caller: Caller,
     /// The images of now.
     pub images: Images,
+    /// What changes sessions, and notes who changed what.
+    pub registry: Rc<Registry>,
     kernels: Batches<KernelList, ParentKey, Kernels>,
     folders: Batches<Page, String, Folders>,
     agents: Batches<(), String, Option<Arc<AgentRow>>>,
@@ -112,10 +118,10 @@ pub fn with<F: Future>(ctx: &Context<'_>, work: impl FnOnce(Rc<Env>) -> F) -> Se
 
 // === impl Sources ===
 
-impl From<&Stores> for Sources {
-    fn from(stores: &Stores) -> Self {
-        let Stores { postgres, ledger, stats, etcd, .. } = stores.clone();
-        Sources { postgres, ledger, stats, images: Rc::new(move || etcd.snapshot()) }
+impl From<&Rc<Registry>> for Sources {
+    fn from(registry: &Rc<Registry>) -> Self {
+        let Stores { postgres, ledger, stats, etcd, .. } = registry.stores().clone();
+        Sources { postgres, ledger, stats, images: Rc::new(move || etcd.snapshot()), registry: registry.clone() }
     }
 }
 
@@ -124,7 +130,7 @@ impl From<&Stores> for Sources {
 impl Env {
     /// What the resolvers of a request share.
     pub fn handle(sources: Sources, caller: Caller, busy: &Busy) -> Handle {
-        let Sources { postgres, ledger, stats, images } = sources;
+        let Sources { postgres, ledger, stats, images, registry } = sources;
         let env = Env {
             kernels: on(busy, &postgres, load_kernels),
             folders: on(busy, &postgres, |postgres, page, keys| async move {
@@ -157,6 +163,7 @@ impl Env {
             postgres,
             caller,
             images,
+            registry,
         };
         Handle(SendWrapper::new(Rc::new(env)))
     }

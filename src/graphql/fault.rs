@@ -41,6 +41,15 @@ impl From<PgError> for Fault {
     }
 }
 
+impl From<crate::registry::Error> for Fault {
+    fn from(error: crate::registry::Error) -> Self {
+        match error {
+            crate::registry::Error::Postgres(error) => error.into(),
+            error => Fault::broken(&error.to_string()),
+        }
+    }
+}
+
 impl From<AdminError> for Fault {
     fn from(error: AdminError) -> Self {
         match error {

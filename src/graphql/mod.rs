@@ -9,6 +9,7 @@
 //! can ask for more than all workers could answer.
 
 mod agent;
+mod audit;
 mod batch;
 mod env;
 mod fault;
@@ -17,6 +18,7 @@ mod kernel;
 mod keypair;
 mod limits;
 mod mutation;
+mod placement;
 mod query;
 mod scalar;
 mod usage;
@@ -71,7 +73,10 @@ impl Schemas {
     /// Both schemas; `introspection`: whether they tell of themselves.
     pub fn new(introspection: bool) -> Self {
         Schemas {
-            admin: bounded(Schema::build(AdminQuery, AdminMutation, EmptySubscription), introspection),
+            admin: bounded(
+                Schema::build(AdminQuery::default(), AdminMutation::default(), EmptySubscription),
+                introspection,
+            ),
             user: bounded(Schema::build(UserQuery, EmptyMutation, EmptySubscription), introspection),
         }
     }

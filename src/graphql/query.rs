@@ -1,21 +1,29 @@
 //! The root queries of both schemas.
 
-use async_graphql::{Context, Object, Result};
+use async_graphql::{Context, MergedObject, Object, Result};
 
 use super::{
     Fault,
     agent::Agent,
+    audit::AuditQuery,
     env::{Parent, with},
     fault::nullable,
     image::{Image, images},
     kernel::{self, ComputeSession, ComputeSessionList, ComputeWorker},
     keypair::KeyPair,
+    placement::PlacementQuery,
     vfolder::VirtualFolder,
 };
 use crate::store::postgres::admin::{Page, agents, kernels, keypairs};
 
-/// The admin schema's queries: of any key; of the caller's own where none is named.
-pub struct AdminQuery;
+/// The admin schema's queries.
+#[derive(Default, MergedObject)]
+#[graphql(name = "Query")]
+pub struct AdminQuery(Lists, AuditQuery, PlacementQuery);
+
+/// Those of any key; of the caller's own where none is named.
+#[derive(Default)]
+pub struct Lists;
 
 /// The other keys' queries: of the caller's own key.
 pub struct UserQuery;
@@ -125,8 +133,8 @@ fn own(named: Option<String>, own: &str) -> String {
 }
 
 /// Queries about any access key; where none is named, about the caller's own.
-#[Object(name = "Query", rename_fields = "snake_case", rename_args = "snake_case")]
-impl AdminQuery {
+#[Object(rename_fields = "snake_case", rename_args = "snake_case")]
+impl Lists {
     async fn agent(&self, ctx: &Context<'_>, agent_id: Option<String>) -> Option<Result<Agent>> {
         nullable(async {
             let Some(id) = agent_id else { return Ok(None) };

@@ -137,12 +137,17 @@ impl Problem {
         self
     }
 
-    /// The document.
-    pub fn to_json(&self) -> Value {
-        let title = match &self.extra {
+    /// What is wrong, in words, with what there is to say beyond the kind's own title.
+    pub fn title(&self) -> String {
+        match &self.extra {
             Some(extra) => format!("{} ({extra})", self.kind.title()),
             None => self.kind.title().to_owned(),
-        };
+        }
+    }
+
+    /// The document.
+    pub fn to_json(&self) -> Value {
+        let title = self.title();
         let mut document = json!({"type": format!("{TYPE_PREFIX}{}", self.kind.slug()), "title": title});
         if let Some(object) = document.as_object_mut() {
             object.extend(self.members.clone());

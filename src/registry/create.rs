@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     AgentOp, Error, Registry, SessionName, Slots,
-    scheduler::{self, Candidate},
+    scheduler::{self, Candidate, WhyNot},
     sessions::Session,
     time_limits,
 };
@@ -67,6 +67,17 @@ pub struct Created {
     pub name: SessionName,
     /// Whether it is new.
     pub created: bool,
+}
+
+/// Where a session could be placed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placement {
+    /// Its image, `name:tag`.
+    pub lang: String,
+    /// What it would take.
+    pub slots: Slots,
+    /// All agents: first those that could take it, the one that would be chosen before all, then why each other can not.
+    pub agents: Vec<(Candidate, Option<WhyNot>)>,
 }
 
 /// What is given to the agent besides the kernel's id.
@@ -173,12 +184,22 @@ impl Registry {
 
     async fn candidates(&self) -> Result<Vec<Candidate>, Error> {
         let rows = agents::alive(&self.stores.postgres).await?;
-        let candidate = |row: agents::AgentRow| Candidate {
-            id: row.id,
-            addr: row.addr,
-            free: Slots { mem: row.free_mem, cpu: row.free_cpu, gpu: row.free_gpu },
-        };
-        Ok(rows.into_iter().map(candidate).collect())
+        Ok(rows.into_iter().map(Candidate::from).collect())
+    }
+
+    /// Where a session like this could be placed now, best first, and why each other agent does not come into
+    /// question; nothing is made or reserved.
+    ///
+    /// # Errors
+    /// No such image or folder, or PostgreSQL is away.
+    pub async fn explain_placement(&self, access_key: &str, wanted: &Wanted) -> Result<Placement, Error> {
+        let plan = self.plan(access_key, wanted).await?;
+        let rows = agents::all(&self.stores.postgres).await?;
+        let agents: Vec<Candidate> = rows.into_iter().map(Candidate::from).collect();
+        let (able, unable) = scheduler::rank(&agents, &plan.slots);
+        let able = able.into_iter().map(|agent| (agent.clone(), None));
+        let unable = unable.into_iter().map(|(agent, why)| (agent.clone(), Some(why)));
+        Ok(Placement { lang: plan.image.to_string(), slots: plan.slots, agents: able.chain(unable).collect() })
     }
 
     /// Has the agent start what is reserved.

@@ -3,16 +3,22 @@
 //! Every write is safe if this worker is the leader no more: each is conditional on the row's state.
 
 use std::{
+    cell::RefCell,
+    collections::HashSet,
     rc::Rc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use futures_util::future::join_all;
+use uuid::Uuid;
 
 use super::{Error, Registry, time_limits};
 use crate::{
     engine,
     store::{
         postgres::{
-            PgError, agents,
+            PgError,
+            agents::{self, AgentRow},
             kernels::{self, End, SessionRow, Stats},
             ledger::{self, Batch},
         },
@@ -29,6 +35,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Seconds after which nobody can be at a half-made, half-restarted or half-ended session any more: the longest call and a margin.
 const ABANDONED_S: f64 = 45.0;
 
+/// Sessions that are mended at once, each of which may have to wait for a slow agent.
+const MENDED_AT_ONCE: usize = 64;
+
+/// The sessions that this worker mends now.
+pub type Mending = Rc<RefCell<HashSet<Uuid>>>;
+
 impl Registry {
     /// Does the leader's work for as long as this worker lives, whenever it is the leader.
     pub async fn lead(self: Rc<Self>) {
@@ -39,6 +51,7 @@ impl Registry {
                 continue;
             }
             self.report(self.find_lost_agents().await, "looking for lost agents");
+            self.report(self.drain_agents().await, "draining agents");
             self.report(self.mend_half_done().await, "mending half-done sessions");
             self.report(self.flush_ledger().await, "writing counters to PostgreSQL");
             if swept.elapsed() >= SWEEP_EVERY {
@@ -58,14 +71,18 @@ impl Registry {
         // Without the times nobody is called lost.
         let Ok(seen) = last_seen::all(&self.stores.liveness).await else { return Ok(()) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        for agent in agents::alive(&self.stores.postgres).await? {
-            let silent = seen.get(&agent.id).is_none_or(|at| now - at > self.heartbeat_timeout.as_secs_f64());
-            if silent
-                && !self.answers(&agent.addr).await
-                && agents::gone(&self.stores.postgres, &agent.id, "LOST").await?
-            {
-                tracing::warn!(agent = %agent.id, "an agent is lost");
-            }
+        let is_silent =
+            |agent: &AgentRow| seen.get(&agent.id).is_none_or(|at| now - at > self.heartbeat_timeout.as_secs_f64());
+        let silent = agents::alive(&self.stores.postgres).await?.into_iter().filter(is_silent);
+        // All at once: a rack that is gone must not take its agents' number times the time of a ping.
+        let looked = join_all(silent.map(|agent| self.look_after(agent))).await;
+        looked.into_iter().collect()
+    }
+
+    /// Calls an agent lost that does not answer either.
+    async fn look_after(&self, agent: AgentRow) -> Result<(), Error> {
+        if !self.answers(&agent.addr).await && agents::gone(&self.stores.postgres, &agent.id, "LOST").await? {
+            tracing::warn!(agent = %agent.id, "an agent is lost");
         }
         Ok(())
     }
@@ -75,15 +92,38 @@ impl Registry {
         self.agents.call(addr, "ping", vec!["hi".into()], time_limits::PING).await.is_ok()
     }
 
-    async fn mend_half_done(&self) -> Result<(), Error> {
+    async fn drain_agents(&self) -> Result<(), Error> {
+        match kernels::drain_agents(&self.stores.postgres).await? {
+            0 => {}
+            sessions => tracing::info!(sessions, "agents are drained"),
+        }
+        Ok(())
+    }
+
+    /// Begins to finish what was left half done, and to end what the leader is to end. Each session by itself: an
+    /// agent that does not answer must not hold up the others, nor the rest of the leader's work.
+    async fn mend_half_done(self: &Rc<Self>) -> Result<(), Error> {
         for row in kernels::half_done(&self.stores.postgres, ABANDONED_S).await? {
-            tracing::warn!(session = %row.id, status = %row.status, "a session was left half done");
-            self.forget_everywhere(row.id).await;
-            match row.status.as_str() {
-                "TERMINATING" => drop(self.end(&row, "user-requested").await?),
-                "RESTARTING" => self.abandon(&row, "restart-failed").await?,
-                _ => self.abandon(&row, "creation-abandoned").await?,
+            let mut mending = self.mending.borrow_mut();
+            if mending.len() >= MENDED_AT_ONCE || !mending.insert(row.id) {
+                continue;
             }
+            let registry = self.clone();
+            engine::spawn(async move {
+                registry.report(registry.mend(&row).await, "mending a half-done session");
+                registry.mending.borrow_mut().remove(&row.id);
+            });
+        }
+        Ok(())
+    }
+
+    async fn mend(&self, row: &SessionRow) -> Result<(), Error> {
+        tracing::info!(session = %row.id, status = %row.status, "a session is finished by the leader");
+        self.forget_everywhere(row.id).await;
+        match row.status.as_str() {
+            "TERMINATING" => drop(self.end(row, row.status_info.as_deref().unwrap_or("user-requested")).await?),
+            "RESTARTING" => self.abandon(row, "restart-failed").await?,
+            _ => self.abandon(row, "creation-abandoned").await?,
         }
         Ok(())
     }

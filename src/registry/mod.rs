@@ -5,6 +5,7 @@
 //! statement of PostgreSQL); the agent is never called inside a transaction; a session that nobody finished making
 //! or ending is finished by the leader.
 
+mod audit;
 mod create;
 mod destroy;
 mod error;
@@ -25,7 +26,8 @@ mod watch;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-pub use create::{Created, Wanted};
+pub use audit::{Action, Actor};
+pub use create::{Created, Placement, Wanted};
 pub use error::{AgentOp, Error};
 pub use execute::{Mode, Run, RunResult};
 pub use files::Listing;
@@ -90,6 +92,7 @@ pub struct Registry {
     unforgotten: forget::Unforgotten,
     known_agents: RefCell<events::KnownAgents>,
     tasks: tasks::Tasks,
+    mending: leader::Mending,
 }
 
 impl Registry {
@@ -106,6 +109,7 @@ impl Registry {
             unforgotten: forget::Unforgotten::default(),
             known_agents: RefCell::default(),
             tasks: tasks::Tasks::default(),
+            mending: leader::Mending::default(),
         })
     }
 

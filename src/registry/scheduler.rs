@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Slots;
+use crate::store::postgres::agents::AgentRow;
 
 /// An agent as the scheduler sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,13 +12,31 @@ pub struct Candidate {
     pub id: String,
     /// Where it takes calls.
     pub addr: String,
+    /// Whether it takes new sessions at all.
+    pub standing: Standing,
     /// What it has left.
     pub free: Slots,
 }
 
+/// Whether an agent takes new sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    #[default]
+    Open,
+    /// It is not alive.
+    Away,
+    /// An administrator said that it gets none.
+    Cordoned,
+}
+
 /// Why an agent was not chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lacks {
+pub enum WhyNot {
+    /// It is not alive.
+    Away,
+    /// An administrator said that it gets no new sessions.
+    Cordoned,
     /// Too little memory left.
     Memory,
     /// Too few cores left.
@@ -26,13 +45,41 @@ pub enum Lacks {
     Gpus,
 }
 
+impl From<AgentRow> for Candidate {
+    fn from(row: AgentRow) -> Self {
+        Candidate {
+            standing: match row.status.as_str() {
+                "ALIVE" if row.schedulable => Standing::Open,
+                "ALIVE" => Standing::Cordoned,
+                _ => Standing::Away,
+            },
+            id: row.id,
+            addr: row.addr,
+            free: Slots { mem: row.free_mem, cpu: row.free_cpu, gpu: row.free_gpu },
+        }
+    }
+}
+
+impl WhyNot {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            WhyNot::Away => "away",
+            WhyNot::Cordoned => "cordoned",
+            WhyNot::Memory => "memory",
+            WhyNot::Cores => "cores",
+            WhyNot::Gpus => "gpus",
+        }
+    }
+}
+
 /// The agents that can take the session, best first: most free GPUs, then memory, then cores (as the reference
 /// did), then by id; and why each of the others can not.
-pub fn rank<'a>(agents: &'a [Candidate], wanted: &Slots) -> (Vec<&'a Candidate>, Vec<(&'a Candidate, Lacks)>) {
+pub fn rank<'a>(agents: &'a [Candidate], wanted: &Slots) -> (Vec<&'a Candidate>, Vec<(&'a Candidate, WhyNot)>) {
     let mut able = Vec::new();
     let mut unable = Vec::new();
     for agent in agents {
-        match lacks(&agent.free, wanted) {
+        match why_not(agent, wanted) {
             None => able.push(agent),
             Some(reason) => unable.push((agent, reason)),
         }
@@ -41,14 +88,22 @@ pub fn rank<'a>(agents: &'a [Candidate], wanted: &Slots) -> (Vec<&'a Candidate>,
     (able, unable)
 }
 
-fn lacks(free: &Slots, wanted: &Slots) -> Option<Lacks> {
+fn why_not(agent: &Candidate, wanted: &Slots) -> Option<WhyNot> {
+    match agent.standing {
+        Standing::Open => lacks(&agent.free, wanted),
+        Standing::Away => Some(WhyNot::Away),
+        Standing::Cordoned => Some(WhyNot::Cordoned),
+    }
+}
+
+fn lacks(free: &Slots, wanted: &Slots) -> Option<WhyNot> {
     let only = |part: Slots| !free.fits(&part);
     if only(Slots { mem: wanted.mem, ..*free }) {
-        Some(Lacks::Memory)
+        Some(WhyNot::Memory)
     } else if only(Slots { cpu: wanted.cpu, ..*free }) {
-        Some(Lacks::Cores)
+        Some(WhyNot::Cores)
     } else if only(Slots { gpu: wanted.gpu, ..*free }) {
-        Some(Lacks::Gpus)
+        Some(WhyNot::Gpus)
     } else {
         None
     }
@@ -70,7 +125,7 @@ mod tests {
     use super::*;
 
     fn agent(id: &str, mem: i64, cpu: f64, gpu: f64) -> Candidate {
-        Candidate { id: id.into(), addr: String::new(), free: Slots { mem, cpu, gpu } }
+        Candidate { id: id.into(), addr: String::new(), standing: Standing::Open, free: Slots { mem, cpu, gpu } }
     }
 
     #[test]
@@ -84,11 +139,25 @@ mod tests {
 
     #[test]
     fn each_agent_that_is_passed_over_says_what_it_lacks() {
-        let agents = [agent("mem", 1, 9.0, 9.0), agent("cpu", 9, 1.0, 9.0), agent("gpu", 9, 9.0, 0.0)];
+        let standing = |id, standing| Candidate { standing, ..agent(id, 9, 9.0, 9.0) };
+        let agents = [
+            agent("mem", 1, 9.0, 9.0),
+            agent("cpu", 9, 1.0, 9.0),
+            agent("gpu", 9, 9.0, 0.0),
+            standing("away", Standing::Away),
+            standing("cordoned", Standing::Cordoned),
+        ];
         let (able, unable) = rank(&agents, &Slots { mem: 2, cpu: 2.0, gpu: 0.5 });
         assert!(able.is_empty());
-        let reasons: Vec<_> = unable.iter().map(|(agent, lacks)| (agent.id.as_str(), *lacks)).collect();
-        assert_eq!(reasons, [("mem", Lacks::Memory), ("cpu", Lacks::Cores), ("gpu", Lacks::Gpus)]);
+        let reasons: Vec<_> = unable.iter().map(|(agent, why)| (agent.id.as_str(), *why)).collect();
+        let expected = [
+            ("mem", WhyNot::Memory),
+            ("cpu", WhyNot::Cores),
+            ("gpu", WhyNot::Gpus),
+            ("away", WhyNot::Away),
+            ("cordoned", WhyNot::Cordoned),
+        ];
+        assert_eq!(reasons, expected);
     }
 
     proptest! {

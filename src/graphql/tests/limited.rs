@@ -25,7 +25,7 @@ fn both_schemas_tell_of_themselves_unless_told_not_to() {
         assert!(user.contains(&"ComputeSession".into()) && !user.contains(&"Agent".into()), "{user:?}");
         let silent = Schemas::new(false);
         let ask = Ask { query: INTROSPECTION.into(), ..Ask::default() };
-        let caller = Caller { access_key: "ADMIN".into(), is_admin: true };
+        let caller = caller("ADMIN");
         match silent.execute(world.sources.clone(), caller, ask).await {
             Outcome::Refused(_) => {}
             Outcome::Done(response) => assert_eq!(response.data.to_string(), "{__schema: null}"),
@@ -77,7 +77,7 @@ fn documents_that_ask_for_too_much_do_nothing() {
 fn one_operation_of_several_is_done() {
     run(|world| async move {
         let two = "query a {keypair {access_key}} query b($s: String) {compute_sessions(status: $s) {id}}";
-        let caller = || Caller { access_key: "USER".into(), is_admin: false };
+        let caller = || caller("USER");
         let ask = |operation: Option<&str>| Ask {
             query: two.into(),
             variables: json!({"s": "TERMINATED", "unused": 1}),

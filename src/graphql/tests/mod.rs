@@ -1,23 +1,26 @@
 //! Both schemas against a real PostgreSQL and a real Redis.
 
+mod admin;
 mod counts;
 mod fields;
 mod limited;
 mod lists;
 mod mutations;
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use redis::cmd;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{env::Images, *};
 use crate::{
+    agents::AgentPool,
     engine::{self, Engine},
+    registry::{Actor, Registry, Stores},
     store::{
-        etcd::{Image, Snapshot},
-        postgres::{Postgres, connect::connect, migrate::oneshot_head},
-        redis::{LEDGER_DB, Ledger, Redis, STATISTICS_DB},
+        etcd::{Etcd, EtcdOptions, Image, Snapshot},
+        postgres::{Postgres, audit::Via, connect::connect, migrate::oneshot_head},
+        redis::{Bells, LEDGER_DB, Ledger, Redis, STATISTICS_DB, session_events::SessionEvents},
     },
     testing,
 };
@@ -80,6 +83,21 @@ fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(Rc<World>) -> F + 'st
     engine::block_on(Engine::Epoll, || async { test(Rc::new(World::new().await)).await }).unwrap();
 }
 
+/// A key that asks.
+fn caller(who: &str) -> Caller {
+    let actor =
+        Actor { access_key: who.into(), via: Via::Graphql, source: "10.0.0.77".into(), request_id: "request-1".into() };
+    Caller { access_key: who.into(), is_admin: who == "ADMIN", actor }
+}
+
+/// An etcd that is not there.
+fn nowhere() -> Etcd {
+    let endpoints = vec!["127.0.0.1:1".parse().unwrap()];
+    let namespace = "test".into();
+    Etcd::start(EtcdOptions { endpoints, namespace, instance_id: "test".into(), publish: None, campaign: false })
+        .unwrap()
+}
+
 fn known_images() -> Snapshot {
     let tags = [("latest", "sha256:1"), ("3.6", "sha256:2")].map(|(tag, hash)| (tag.into(), hash.into())).into();
     Snapshot {
@@ -100,8 +118,18 @@ impl World {
         let postgres = Postgres::start(at, |_| ());
         until(|| postgres.is_up() && redis.iter().all(Redis::is_up)).await;
         let ledger = Ledger::new(redis[1].clone(), "test");
-        let sources =
-            Sources { postgres, ledger, stats: redis[0].clone(), images: Rc::new(|| Arc::new(known_images())) };
+        let stores = Stores {
+            postgres: postgres.clone(),
+            etcd: Rc::new(nowhere()),
+            ledger: ledger.clone(),
+            events: SessionEvents::new(redis[1].clone(), "test"),
+            bells: Bells::new(redis_server.addr(), "test"),
+            stats: redis[0].clone(),
+            liveness: redis[0].clone(),
+        };
+        let registry = Registry::new(stores, AgentPool::new(), "node", Duration::from_secs(5));
+        let images: Images = Rc::new(|| Arc::new(known_images()));
+        let sources = Sources { postgres, ledger, stats: redis[0].clone(), images, registry };
         World { server, database, redis_server, sources, schemas: Schemas::new(true), redis }
     }
 
@@ -110,7 +138,7 @@ impl World {
     }
 
     async fn ask(&self, who: &str, query: &str, variables: Value) -> Outcome {
-        let caller = Caller { access_key: who.into(), is_admin: who == "ADMIN" };
+        let caller = caller(who);
         let ask = Ask { query: query.into(), variables, operation: None };
         self.execute(caller, ask).await
     }
@@ -164,10 +192,10 @@ impl World {
 async fn until(condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
-            engine::sleep(std::time::Duration::from_millis(2)).await;
+            engine::sleep(Duration::from_millis(2)).await;
         }
     };
-    engine::timeout(std::time::Duration::from_secs(30), waiting).await.expect("it happens within 30 s");
+    engine::timeout(Duration::from_secs(30), waiting).await.expect("it happens within 30 s");
 }
 
 /// The ids of what a list holds.

@@ -8,6 +8,9 @@ pub enum EtcdError {
     /// The list of endpoints is empty.
     #[error("no etcd endpoint is given")]
     NoEndpoint,
+    /// Too much is asked for at once, or the thread is ending.
+    #[error("too many changes wait for etcd")]
+    Busy,
     /// None of several endpoints answers.
     #[error("{0}")]
     Unreachable(String),

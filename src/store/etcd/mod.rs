@@ -13,6 +13,7 @@ pub mod client;
 mod duty;
 mod error;
 mod follower;
+pub mod images;
 pub mod keys;
 mod lease;
 mod link;
@@ -23,6 +24,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod writer;
 
 use std::{
     future::Future,
@@ -31,12 +33,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc as jobs, watch};
 
 use self::{
     duty::Role,
     follower::{Follower, Stop},
     shared::Shared,
+    writer::Job,
 };
 pub use self::{
     error::EtcdError,
@@ -48,6 +51,9 @@ use crate::config::HostPort;
 
 /// How long [`Etcd::shutdown`] may take: a connection and a call, each with their own bounds, and some more.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Edits that may wait for etcd at once.
+const JOBS: usize = 64;
 
 /// What to follow and what to write.
 #[derive(Clone, Debug)]
@@ -67,6 +73,7 @@ pub struct EtcdOptions {
 /// A namespace in etcd that is followed. Dropping it gives the lease back without waiting for that.
 pub struct Etcd {
     shared: Arc<Shared>,
+    jobs: jobs::Sender<Job>,
     stop: watch::Sender<Stop>,
     ended: Mutex<mpsc::Receiver<()>>,
 }
@@ -86,15 +93,33 @@ impl Etcd {
         let (stop, stopped) = watch::channel(Stop::GoOn);
         let (end, ended) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (jobs, taken) = jobs::channel(JOBS);
+        let writing = writer::write(options.endpoints.clone(), options.namespace.clone(), taken);
         let follower = follower(options, Arc::clone(&shared), stopped);
         let last = EndOfThread { shared: Arc::clone(&shared), _end: end };
         std::thread::Builder::new().name("etcd".into()).spawn(move || {
             let _last = last;
-            runtime.block_on(follower.run());
+            runtime.block_on(async {
+                // The follower says when it is over.
+                tokio::select! {
+                    () = follower.run() => {}
+                    () = writing => {}
+                }
+            });
             // A name that is being looked up must not hold the end back.
             runtime.shutdown_background();
         })?;
-        Ok(Etcd { shared, stop, ended: Mutex::new(ended) })
+        Ok(Etcd { shared, jobs, stop, ended: Mutex::new(ended) })
+    }
+
+    /// Makes all edits, or none; see [`client::Client::apply`]. Works on any executor.
+    ///
+    /// # Errors
+    /// etcd does not answer, or refuses, or is asked for too much at once.
+    pub async fn apply(&self, edits: Vec<client::Edit>) -> Result<(), EtcdError> {
+        let (job, done) = Job::new(edits);
+        self.jobs.try_send(job).map_err(|_| EtcdError::Busy)?;
+        done.await.unwrap_or(Err(EtcdError::Busy))
     }
 
     /// The newest snapshot; an empty one with defaults before the first was read.

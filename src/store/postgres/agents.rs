@@ -10,6 +10,10 @@ use crate::{
 pub struct AgentRow {
     /// Its id.
     pub id: String,
+    /// `ALIVE`, `LOST`, `RESTARTING` or `TERMINATED`.
+    pub status: String,
+    /// Whether it gets new sessions.
+    pub schedulable: bool,
     /// Where it takes calls, `tcp://ip:port`.
     pub addr: String,
     /// Free memory in MiB.
@@ -31,24 +35,42 @@ pub struct Capacity {
     pub gpu: f64,
 }
 
-/// The agents that are alive.
+/// The columns of an [`AgentRow`], in the order in which [`agent`] reads them.
+macro_rules! row {
+    () => {
+        "id, status::text, schedulable, addr, mem_slots - used_mem_slots, cpu_slots - used_cpu_slots, \
+         gpu_slots - used_gpu_slots"
+    };
+}
+
+fn agent(row: &tokio_postgres::Row) -> AgentRow {
+    AgentRow {
+        id: row.get(0),
+        status: row.get(1),
+        schedulable: row.get(2),
+        addr: row.get(3),
+        free_mem: row.get(4),
+        free_cpu: row.get(5),
+        free_gpu: row.get(6),
+    }
+}
+
+/// The agents that are alive, cordoned ones included.
 ///
 /// # Errors
 /// PostgreSQL is away or refuses.
 pub async fn alive(postgres: &Postgres) -> Result<Vec<AgentRow>, PgError> {
-    const SQL: &str = "SELECT id, addr, mem_slots - used_mem_slots, cpu_slots - used_cpu_slots, \
-         gpu_slots - used_gpu_slots FROM agents WHERE status = 'ALIVE' ORDER BY id";
-    let rows = postgres.query(SQL, &[]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| AgentRow {
-            id: row.get(0),
-            addr: row.get(1),
-            free_mem: row.get(2),
-            free_cpu: row.get(3),
-            free_gpu: row.get(4),
-        })
-        .collect())
+    const SQL: &str = concat!("SELECT ", row!(), " FROM agents WHERE status = 'ALIVE' ORDER BY id");
+    Ok(postgres.query(SQL, &[]).await?.iter().map(agent).collect())
+}
+
+/// All agents that ever were, by id.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn all(postgres: &Postgres) -> Result<Vec<AgentRow>, PgError> {
+    const SQL: &str = concat!("SELECT ", row!(), " FROM agents ORDER BY id");
+    Ok(postgres.query(SQL, &[]).await?.iter().map(agent).collect())
 }
 
 /// Enters what a heartbeat says: a new agent, one that is back, or changed slots. True if it was not alive before.

@@ -104,11 +104,11 @@ const REQUEST_ID: usize = 128;
 const TARGET: usize = 256;
 
 /// Inserts an entry (parameters: [`Entry::columns`]) and gives its id.
-pub const BEGIN: &str = "INSERT INTO audit_log (actor, via, source, request_id, action, target_type, target, detail) \
+pub const NOTE: &str = "INSERT INTO audit_log (actor, via, source, request_id, action, target_type, target, detail) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id";
 
 /// Enters an outcome: id, outcome, message.
-pub const END: &str =
+pub const CLOSE: &str =
     "UPDATE audit_log SET outcome = $2, message = $3, ended_at = clock_timestamp() WHERE id = $1 AND outcome IS NULL";
 
 /// Notes what is about to be done; gives the entry's id for [`end`].
@@ -117,7 +117,7 @@ pub const END: &str =
 /// PostgreSQL is away or refuses: then it must not be done.
 pub async fn begin(postgres: &Postgres, entry: &Entry<'_>) -> Result<i64, PgError> {
     let columns = entry.columns();
-    let row = postgres.query_opt(BEGIN, &columns.params()).await?;
+    let row = postgres.query_opt(NOTE, &columns.params()).await?;
     row.map(|row| row.get(0)).ok_or_else(|| PgError::Away("the audit log took no entry".into()))
 }
 
@@ -126,7 +126,7 @@ pub async fn begin(postgres: &Postgres, entry: &Entry<'_>) -> Result<i64, PgErro
 /// # Errors
 /// PostgreSQL is away or refuses.
 pub async fn end(postgres: &Postgres, id: i64, outcome: &Outcome) -> Result<(), PgError> {
-    postgres.query(END, &[&id, &outcome.name(), &outcome.message()]).await.map(drop)
+    postgres.query(CLOSE, &[&id, &outcome.name(), &outcome.message()]).await.map(drop)
 }
 
 /// Entries, newest first.
@@ -176,7 +176,7 @@ pub struct Columns<'a> {
 // === impl Entry ===
 
 impl Entry<'_> {
-    /// The values of [`BEGIN`].
+    /// The values of [`NOTE`].
     #[must_use]
     pub fn columns(&self) -> Columns<'_> {
         Columns {
@@ -211,7 +211,7 @@ fn without_zeros(value: &Value) -> Value {
 // === impl Columns ===
 
 impl Columns<'_> {
-    /// In the order of [`BEGIN`].
+    /// In the order of [`NOTE`].
     #[must_use]
     pub fn params(&self) -> [&(dyn ToSql + Sync); 8] {
         [

@@ -29,6 +29,8 @@ pub struct SessionRow {
     pub age_ms: i64,
     /// Queries that PostgreSQL knows of; Redis knows better.
     pub num_queries: i64,
+    /// Why it ends, if somebody said so.
+    pub status_info: Option<String>,
 }
 
 /// What to reserve for a new session.
@@ -92,7 +94,7 @@ pub struct Started {
 macro_rules! row {
     () => {
         "id, sess_id, access_key, lang, status::text, agent, agent_addr, mem_slot, \
-         (extract(epoch from now() - created_at) * 1000)::bigint, coalesce(num_queries, 0)"
+         (extract(epoch from now() - created_at) * 1000)::bigint, coalesce(num_queries, 0), status_info"
     };
 }
 macro_rules! live {
@@ -113,6 +115,7 @@ fn session(row: &tokio_postgres::Row) -> SessionRow {
         mem_slot: row.get(7),
         age_ms: row.get::<_, Option<i64>>(8).unwrap_or_default(),
         num_queries: row.get(9),
+        status_info: row.get(10),
     }
 }
 
@@ -201,7 +204,8 @@ pub async fn terminating(postgres: &Postgres, id: Uuid, node: &str) -> Result<bo
 /// # Errors
 /// PostgreSQL is away or refuses.
 pub async fn not_terminated(postgres: &Postgres, id: Uuid) -> Result<(), PgError> {
-    const SQL: &str = "UPDATE kernels SET status = 'RUNNING' WHERE id = $1 AND status = 'TERMINATING'";
+    const SQL: &str =
+        "UPDATE kernels SET status = 'RUNNING', status_info = NULL WHERE id = $1 AND status = 'TERMINATING'";
     postgres.query(SQL, &[&id]).await.map(drop)
 }
 
@@ -251,7 +255,8 @@ impl Stats {
     }
 }
 
-/// Sessions that somebody began to make, to restart or to end and has not finished for `older_than_s` seconds.
+/// Sessions that somebody began to make, to restart or to end and has not finished for `older_than_s` seconds, and
+/// those that the leader is to end (their `owner_node` is empty).
 ///
 /// # Errors
 /// PostgreSQL is away or refuses.
@@ -260,9 +265,21 @@ pub async fn half_done(postgres: &Postgres, older_than_s: f64) -> Result<Vec<Ses
         "SELECT ",
         row!(),
         " FROM kernels WHERE status IN ('PREPARING', 'TERMINATING', 'RESTARTING') AND role = 'master' \
-         AND status_changed < now() - make_interval(secs => $1) ORDER BY status_changed LIMIT 100"
+         AND (status_changed < now() - make_interval(secs => $1) OR (status = 'TERMINATING' AND owner_node = '')) \
+         ORDER BY status_changed LIMIT 100"
     );
     Ok(postgres.query(SQL, &[&older_than_s]).await?.iter().map(session).collect())
+}
+
+/// Has the leader end the sessions on agents that are drained; gives their number.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn drain_agents(postgres: &Postgres) -> Result<usize, PgError> {
+    const SQL: &str = "SELECT backendai_sessions_to_end(ARRAY(SELECT kernels.id FROM agents \
+         JOIN kernels ON kernels.agent = agents.id WHERE agents.drain_at <= now() \
+         AND kernels.status NOT IN ('TERMINATED', 'ERROR')), 'agent-drained')";
+    Ok(postgres.query(SQL, &[]).await?.len())
 }
 
 /// Counts one query in the row itself, for while Redis is away; gives the count.

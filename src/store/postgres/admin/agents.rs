@@ -36,12 +36,16 @@ pub struct AgentRow {
     pub first_contact: Option<Timestamp>,
     /// Since when it is gone.
     pub lost_at: Option<Timestamp>,
+    /// Whether it gets new sessions.
+    pub schedulable: bool,
+    /// From when on its sessions are ended.
+    pub drain_at: Option<Timestamp>,
 }
 
 macro_rules! columns {
     () => {
         "id, status::text, region, mem_slots, cpu_slots, gpu_slots, used_mem_slots, used_cpu_slots, used_gpu_slots, \
-         addr, first_contact, lost_at"
+         addr, first_contact, lost_at, schedulable, drain_at"
     };
 }
 
@@ -59,6 +63,8 @@ fn agent(row: &Row) -> AgentRow {
         addr: row.get(9),
         first_contact: row.get(10),
         lost_at: row.get(11),
+        schedulable: row.get(12),
+        drain_at: row.get(13),
     }
 }
 
@@ -84,4 +90,29 @@ pub async fn list(postgres: &Postgres, status: Option<&str>, page: Page) -> Resu
     );
     let rows = postgres.query(SQL, &[&status, &page.limit, &page.offset, &ROWS_ASKED]).await?;
     Ok(not_too_many(rows)?.iter().map(agent).collect())
+}
+
+/// Keeps new sessions off an agent, or lets them come again, in which case it is drained no more; its row, if there
+/// is one.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn set_schedulable(postgres: &Postgres, id: &str, schedulable: bool) -> Result<Option<AgentRow>, PgError> {
+    const SQL: &str = concat!(
+        "UPDATE agents SET schedulable = $2, drain_at = CASE WHEN $2 THEN NULL ELSE drain_at END WHERE id = $1 RETURNING ",
+        columns!()
+    );
+    Ok(postgres.query_opt(SQL, &[&id, &schedulable]).await?.as_ref().map(agent))
+}
+
+/// Keeps new sessions off an agent, and has the leader end the others in `grace_s` seconds; its row, if there is one.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn drain(postgres: &Postgres, id: &str, grace_s: f64) -> Result<Option<AgentRow>, PgError> {
+    const SQL: &str = concat!(
+        "UPDATE agents SET schedulable = false, drain_at = now() + make_interval(secs => $2) WHERE id = $1 RETURNING ",
+        columns!()
+    );
+    Ok(postgres.query_opt(SQL, &[&id, &grace_s]).await?.as_ref().map(agent))
 }

@@ -200,3 +200,13 @@ pub async fn count_of_key(postgres: &Postgres, key: &str, status: Option<&str>) 
          AND ($2::text IS NULL OR status = $2::text::kernelstatus)";
     Ok(postgres.query_opt(SQL, &[&key, &status]).await?.map_or(0, |row| row.get(0)))
 }
+
+/// The access keys that have a live session of that name; at most so many.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn live_owners(postgres: &Postgres, sess_id: &str, most: i64) -> Result<Vec<String>, PgError> {
+    const SQL: &str = "SELECT access_key FROM kernels WHERE sess_id = $1 AND role = 'master' \
+         AND access_key IS NOT NULL AND status NOT IN ('TERMINATED', 'ERROR') ORDER BY access_key LIMIT $2";
+    Ok(postgres.query(SQL, &[&sess_id, &most]).await?.iter().map(|row| row.get(0)).collect())
+}

@@ -182,6 +182,15 @@ pub async fn modify(postgres: &Postgres, access_key: &str, props: &Props) -> Res
     Ok(changed.is_some())
 }
 
+/// Gives a key pair another secret; its row, if there is one.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn rotate(postgres: &Postgres, access_key: &str, secret_key: &str) -> Result<Option<KeypairRow>, PgError> {
+    const SQL: &str = concat!("UPDATE keypairs SET secret_key = $2 WHERE access_key = $1 RETURNING ", columns!());
+    Ok(postgres.query_opt(SQL, &[&access_key, &secret_key]).await?.as_ref().map(keypair))
+}
+
 /// Deletes a key pair that nothing refers to.
 ///
 /// # Errors
