@@ -197,6 +197,7 @@ impl Worker {
             anonymous_limit: config.anonymous_limit,
             trusted_proxies: config.trusted_proxies.clone(),
             introspection: !config.no_introspection,
+            docker_registry: config.docker_registry.as_deref().map(Into::into),
         };
         let namespace = &config.connections.namespace;
         let keyring = Keyring::new(self.postgres.clone(), self.keys.clone(), config.auth_max_stale);

@@ -36,7 +36,7 @@ pub async fn execute(call: Call) -> Result<Answer, Problem> {
         is_admin: call.key.as_ref().is_some_and(|key| key.is_admin),
         actor: call.actor(Via::Graphql),
     };
-    let outcome = call.api.schemas.execute((&call.api.registry).into(), caller, ask).await;
+    let outcome = call.api.schemas.execute(call.api.sources(), caller, ask).await;
     match outcome {
         Outcome::Refused(response) if modern => Ok(document(StatusCode::BAD_REQUEST, &response)),
         Outcome::Done(response) if modern => Ok(document(StatusCode::OK, &response)),

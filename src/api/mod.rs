@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     auth::{ApiVersion, AuthError, Claim, DerivedKeys, HashSet, Headers},
-    graphql::Schemas,
+    graphql::{Schemas, Sources},
     http::{Answer, Kind, Problem, Request, Served, Service, client_address},
     ratelimit::{Charge, Gate, GateError, SessionCount},
     registry::{Registry, Session, SessionName},
@@ -71,6 +71,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether the admin API tells of its schema.
     pub introspection: bool,
+    /// Where images come from, if it is known.
+    pub docker_registry: Option<Rc<str>>,
 }
 
 /// What the API stands on.
@@ -130,6 +132,13 @@ impl Api {
             anonymous,
             started,
         })
+    }
+}
+
+impl Api {
+    /// What the admin API is answered from.
+    fn sources(&self) -> Sources {
+        Sources::new(&self.registry, self.settings.docker_registry.clone())
     }
 }
 

@@ -144,7 +144,8 @@ pub struct Gateway {
     )]
     pub advertised_events_addr: Option<HostPort>,
 
-    /// The Docker registry of the kernels' images, as agents are told
+    /// The Docker registry of the kernels' images: the admin API's rescan_images looks there for repositories
+    /// kernel-<image> below the URL's path
     #[arg(long, env = "BACKEND_DOCKER_REGISTRY", value_name = "URL", help_heading = "Agents")]
     pub docker_registry: Option<String>,
 

@@ -56,6 +56,8 @@ pub struct Sources {
     pub images: Images,
     /// What changes sessions, and notes who changed what.
     pub registry: Rc<Registry>,
+    /// Where images come from, if it is known.
+    pub docker_registry: Option<Rc<str>>,
 }
 
 /// Gives the configuration that is known now.
@@ -99,6 +101,8 @@ pub struct Env {
     pub images: Images,
     /// What changes sessions, and notes who changed what.
     pub registry: Rc<Registry>,
+    /// Where images come from, if it is known.
+    pub docker_registry: Option<Rc<str>>,
     kernels: Batches<KernelList, ParentKey, Kernels>,
     folders: Batches<Page, String, Folders>,
     agents: Batches<(), String, Option<Arc<AgentRow>>>,
@@ -118,10 +122,12 @@ pub fn with<F: Future>(ctx: &Context<'_>, work: impl FnOnce(Rc<Env>) -> F) -> Se
 
 // === impl Sources ===
 
-impl From<&Rc<Registry>> for Sources {
-    fn from(registry: &Rc<Registry>) -> Self {
+impl Sources {
+    /// Those of a worker.
+    pub fn new(registry: &Rc<Registry>, docker_registry: Option<Rc<str>>) -> Self {
         let Stores { postgres, ledger, stats, etcd, .. } = registry.stores().clone();
-        Sources { postgres, ledger, stats, images: Rc::new(move || etcd.snapshot()), registry: registry.clone() }
+        let images: Images = Rc::new(move || etcd.snapshot());
+        Sources { postgres, ledger, stats, images, registry: registry.clone(), docker_registry }
     }
 }
 
@@ -130,7 +136,7 @@ impl From<&Rc<Registry>> for Sources {
 impl Env {
     /// What the resolvers of a request share.
     pub fn handle(sources: Sources, caller: Caller, busy: &Busy) -> Handle {
-        let Sources { postgres, ledger, stats, images, registry } = sources;
+        let Sources { postgres, ledger, stats, images, registry, docker_registry } = sources;
         let env = Env {
             kernels: on(busy, &postgres, load_kernels),
             folders: on(busy, &postgres, |postgres, page, keys| async move {
@@ -164,6 +170,7 @@ impl Env {
             caller,
             images,
             registry,
+            docker_registry,
         };
         Handle(SendWrapper::new(Rc::new(env)))
     }

@@ -129,7 +129,7 @@ impl World {
         };
         let registry = Registry::new(stores, AgentPool::new(), "node", Duration::from_secs(5));
         let images: Images = Rc::new(|| Arc::new(known_images()));
-        let sources = Sources { postgres, ledger, stats: redis[0].clone(), images, registry };
+        let sources = Sources { postgres, ledger, stats: redis[0].clone(), images, registry, docker_registry: None };
         World { server, database, redis_server, sources, schemas: Schemas::new(true), redis }
     }
 

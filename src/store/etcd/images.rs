@@ -59,6 +59,45 @@ pub fn add(snapshot: &Snapshot, new: &NewTag) -> Result<Vec<Edit>, String> {
     Ok(edits)
 }
 
+/// What became of a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagChange {
+    /// The image's name.
+    pub image: String,
+    /// The tag.
+    pub tag: String,
+    /// Its hash; none where it is gone.
+    pub hash: Option<String>,
+    /// Its hash before; none where it is new.
+    pub was: Option<String>,
+}
+
+/// What makes an image's tags those that a registry has; what the registry lacks goes only where `prune` says so.
+#[must_use]
+pub fn rescanned(snapshot: &Snapshot, image: &str, found: &[(String, String)], prune: bool) -> Vec<TagChange> {
+    let Some(known) = snapshot.images.get(image) else { return Vec::new() };
+    let change = |tag: &String, hash: Option<&String>| TagChange {
+        image: image.to_owned(),
+        tag: tag.clone(),
+        hash: hash.cloned(),
+        was: known.tags.get(tag).cloned(),
+    };
+    let usable = found.iter().filter(|(tag, _)| is_name(tag));
+    let there = usable.map(|(tag, hash)| change(tag, Some(hash))).filter(|change| change.hash != change.was);
+    let gone = known.tags.keys().filter(|tag| prune && !found.iter().any(|(other, _)| other == *tag));
+    there.chain(gone.map(|tag| change(tag, None))).collect()
+}
+
+/// The edits that make changes of tags, in transactions that etcd takes.
+#[must_use]
+pub fn tag_edits(changes: &[TagChange]) -> Vec<Vec<Edit>> {
+    let edit = |change: &TagChange| {
+        let key = keys::image_tag(&change.image, &change.tag);
+        change.hash.as_ref().map_or_else(|| Edit::Delete(key.clone()), |hash| put(key.clone(), hash))
+    };
+    changes.chunks(MOST_EDITS).map(|some| some.iter().map(edit).collect()).collect()
+}
+
 /// The edits that remove a tag of an image, or the image with all its tags.
 ///
 /// # Errors
@@ -212,6 +251,27 @@ mod tests {
         assert_eq!(keys_of(&remove(&snapshot(), "python", Some("3")).unwrap()), ["images/python/tags/3"]);
         assert!(remove(&snapshot(), "python", Some("9")).unwrap_err().contains("no tag"));
         assert!(remove(&snapshot(), "lua", None).unwrap_err().contains("no image"));
+    }
+
+    #[test]
+    fn a_rescan_changes_what_differs_and_removes_only_when_told() {
+        let found = [("latest", "sha256:1"), ("4", "sha256:4"), ("a/b", "sha256:5")];
+        let found: Vec<_> = found.map(|(tag, hash)| (tag.to_owned(), hash.to_owned())).into();
+        let change = |tag: &str, hash: Option<&str>, was: Option<&str>| TagChange {
+            image: "python".into(),
+            tag: tag.into(),
+            hash: hash.map(str::to_owned),
+            was: was.map(str::to_owned),
+        };
+        let new = change("4", Some("sha256:4"), None);
+        assert_eq!(rescanned(&snapshot(), "python", &found, false), std::slice::from_ref(&new));
+        let pruned = rescanned(&snapshot(), "python", &found, true);
+        assert_eq!(pruned, [new, change("3", None, Some("sha256:2"))]);
+        let edits =
+            [Edit::Put("images/python/tags/4".into(), "sha256:4".into()), Edit::Delete("images/python/tags/3".into())];
+        assert_eq!(tag_edits(&pruned), [edits]);
+        assert_eq!(tag_edits(&vec![pruned[0].clone(); 300]).iter().map(Vec::len).collect::<Vec<_>>(), [128, 128, 44]);
+        assert_eq!(rescanned(&snapshot(), "lua", &found, true), []);
     }
 
     #[test]
