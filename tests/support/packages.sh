@@ -25,8 +25,7 @@ missing() {
         for program in node npm; do
             have "$program" || printf '%s\n' "$program"
         done
-        # Ubuntu has no package of it: browser_environment fetches one there.
-        chromium_program >/dev/null || ! apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]' || printf 'chromium\n'
+        chromium_program >/dev/null || ! may_be_packaged chromium || printf 'chromium\n'
     fi
     for program in cc pkg-config git protoc redis-server redis-cli etcd etcdctl python3 setpriv; do
         have "$program" || printf '%s\n' "$program"
@@ -40,12 +39,22 @@ missing() {
     fi
 }
 
+# Whether the distribution has such a package, as Ubuntu has none of chromium (browser_environment fetches one there).
+# A new machine has no lists of packages yet: there it may.
+may_be_packaged() {
+    have apt-cache || return 1
+    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || return 0
+    # Without -q, which would break the pipe: apt-cache fails then, and so would this.
+    apt-cache policy "$1" | grep 'Candidate: [0-9]' >/dev/null
+}
+
 # The package (Debian 12's name, or Ubuntu's where that differs) that brings a missing thing.
 package_of() {
     case "$1" in
     cc) echo gcc libc6-dev ;;
     node) echo nodejs ;;
-    npm | chromium | pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
+    chromium) ! may_be_packaged chromium || echo chromium ;;
+    npm | pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
     protoc) echo protobuf-compiler ;;
     protobuf-headers) echo libprotobuf-dev ;;
     redis-cli) echo redis-tools ;;
@@ -105,8 +114,10 @@ install_packages() {
         # shellcheck disable=SC2207  # a thing may need two packages
         packages+=($(package_of "$thing"))
     done
-    say "installing: ${packages[*]}"
-    apt_quietly install --no-install-recommends "${packages[@]}" || fail "apt-get install failed"
+    if [ "${#packages[@]}" -gt 0 ]; then
+        say "installing: ${packages[*]}"
+        apt_quietly install --no-install-recommends "${packages[@]}" || fail "apt-get install failed"
+    fi
     lacking=$(missing "$@")
     [ -z "$lacking" ] || fail "still missing after the installation: $(echo "$lacking" | tr '\n' ' ')"
 }
