@@ -56,6 +56,36 @@ fn sessions_and_workers_are_filtered_by_status_on_every_way_to_them() {
 }
 
 #[test]
+fn a_large_cluster_is_read_in_pages() {
+    run(|world| async move {
+        world.sql(
+            "INSERT INTO agents (id, status, region, mem_slots, cpu_slots, gpu_slots, used_mem_slots, used_cpu_slots, \
+             used_gpu_slots, addr) SELECT 'm-' || to_char(n, 'FM0000'), 'ALIVE', 'r', 8, 1, 0, 0, 0, 0, 'tcp://a:1' \
+             FROM generate_series(1, 1000) AS n; \
+             INSERT INTO kernels (sess_id, agent, agent_addr, access_key, lang, mem_slot, cpu_slot, gpu_slot, \
+             repl_in_port, repl_out_port, stdin_port, stdout_port, created_at, status) \
+             SELECT 'large-' || to_char(n, 'FM00000'), 'm-' || to_char(n % 1000 + 1, 'FM0000'), 'a', 'ADMIN', 'x:y', 1, \
+             1, 0, 1, 2, 3, 4, '2020-01-01'::timestamptz + n * interval '1 s', 'TERMINATED' \
+             FROM generate_series(1, 10000) AS n",
+        );
+        let page = "{compute_session_list(limit: 100, offset: 9900) {total_count items {sess_id}}}";
+        let list = &world.admin(page).await["compute_session_list"];
+        assert_eq!(list["total_count"], 10_000);
+        let names: Vec<_> =
+            list["items"].as_array().unwrap().iter().map(|it| it["sess_id"].as_str().unwrap()).collect();
+        assert_eq!((names.len(), names[0], names[99]), (100, "large-00100", "large-00001"));
+        let asked = world.sources.postgres.asked();
+        let page = "{agents(limit: 50, offset: 900) {id computations(limit: 3) {sess_id}}}";
+        let agents = &world.admin(page).await["agents"];
+        assert_eq!(world.sources.postgres.asked() - asked, 2);
+        assert_eq!(agents.as_array().unwrap().len(), 50);
+        assert_eq!(agents[0]["computations"].as_array().unwrap().len(), 3);
+        let everything = world.admin("{agents {id} compute_sessions {sess_id}}").await;
+        assert_eq!(everything["compute_sessions"].as_array().unwrap().len(), 10_000);
+    });
+}
+
+#[test]
 fn every_list_has_parts() {
     run(|world| async move {
         let data = world
