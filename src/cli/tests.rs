@@ -1,5 +1,11 @@
 //! The commands as an operator gives them, against real servers.
 
+mod audit;
+mod images;
+mod keypairs;
+mod lists;
+mod steering;
+
 use std::{ffi::OsString, sync::OnceLock};
 
 use clap::Parser;
@@ -61,6 +67,16 @@ impl Cluster {
 
     fn json(&self, command: &str) -> serde_json::Value {
         serde_json::from_str(&self.run(&format!("{command} --output json")).unwrap()).unwrap()
+    }
+
+    /// SQL on the database, by psql.
+    fn sql(&self, sql: &str) -> String {
+        Postgres::shared().psql(self.name(), sql)
+    }
+
+    /// The name of the database and of the namespace.
+    fn name(&self) -> &str {
+        &self.options[1]
     }
 
     /// All of etcd's keys with their values, as `key=value`.

@@ -54,9 +54,9 @@ const MODIFY: &str = "UPDATE keypairs SET is_admin = coalesce($2, keypairs.is_ad
                       user_id = coalesce($6, keypairs.user_id) \
                       FROM (SELECT * FROM keypairs WHERE access_key = $1 FOR UPDATE) old \
                       WHERE keypairs.access_key = old.access_key RETURNING \
-                      jsonb_build_object('is_admin', old.is_admin, 'concurrency_limit', old.concurrency_limit, \
+                      json_build_object('is_admin', old.is_admin, 'concurrency_limit', old.concurrency_limit, \
                       'rate_limit', old.rate_limit, 'resource_policy', old.resource_policy, 'user_id', old.user_id), \
-                      jsonb_build_object('is_admin', keypairs.is_admin, \
+                      json_build_object('is_admin', keypairs.is_admin, \
                       'concurrency_limit', keypairs.concurrency_limit, 'rate_limit', keypairs.rate_limit, \
                       'resource_policy', keypairs.resource_policy, 'user_id', keypairs.user_id)";
 

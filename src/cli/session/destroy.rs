@@ -50,7 +50,7 @@ const LIVE: &str = "SELECT id, coalesce(sess_id, ''), coalesce(access_key, ''), 
 const ANY: &str = "SELECT EXISTS (SELECT FROM kernels WHERE role = 'master' AND (id = $1 OR sess_id = $2) \
                    AND ($3::text IS NULL OR access_key = $3))";
 
-const MARK: &str = "SELECT backendai_sessions_to_end(ARRAY[$1], $2)";
+const MARK: &str = "SELECT backendai_sessions_to_end(ARRAY[$1::uuid], $2::text)";
 
 const STATUS: &str = "SELECT coalesce(status::text, '') FROM kernels WHERE id = $1";
 
