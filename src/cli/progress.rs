@@ -32,7 +32,6 @@ impl Progress {
     /// So many steps are done.
     pub fn at(&self, done: usize) {
         self.0.set_position(done as u64);
-        self.0.tick();
     }
 }
 

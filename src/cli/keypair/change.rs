@@ -1,6 +1,7 @@
 //! `keypair modify`, `rotate`, `activate`, `deactivate`: key pairs that change. A trigger tells running gateways, so
 //! that they follow within a second.
 
+use clap::ArgGroup;
 use serde_json::{Map, Value, json};
 use tokio_postgres::Client;
 
@@ -9,7 +10,7 @@ use crate::cli::{CliError, Out, audit::noted, confirm::Yes, listing::Output, sec
 
 /// What `keypair modify` takes; what is not given stays.
 #[derive(Debug, clap::Args)]
-#[group(id = "change", required = true, multiple = true, args = CHANGES)]
+#[command(group(ArgGroup::new("change").args(CHANGES).required(true).multiple(true)))]
 pub struct Args {
     /// The access key
     #[arg(value_name = "ACCESS_KEY")]
