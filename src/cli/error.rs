@@ -1,6 +1,6 @@
 //! What can go wrong with a command, each in one line.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use crate::store::postgres::{connect::ConnectError, explain, migrate::SchemaError};
 
@@ -43,6 +43,29 @@ pub enum CliError {
     /// What was asked for does not exist, or exists already.
     #[error("{0}")]
     Refused(String),
+    /// A destructive command where nobody can be asked.
+    #[error("{what}: nobody can be asked here, so it needs --yes; nothing was changed")]
+    Unconfirmed {
+        /// What would be done.
+        what: String,
+    },
+    /// The operator was asked, and did not say yes.
+    #[error("nothing was changed")]
+    Declined,
+    /// It was begun, and is not done yet or went wrong for some.
+    #[error("{0}")]
+    Unfinished(String),
+    /// The audit log cannot be reached, and what cannot be noted is not done.
+    #[error("nothing was changed, since it cannot be noted in the audit log: {0} (--db-addr)")]
+    Unnoted(ConnectError),
+    /// The audit log went away meanwhile.
+    #[error("{action} was done, but the audit log does not say so: {}", explain(.error))]
+    NotEntered {
+        /// The command.
+        action: String,
+        /// What PostgreSQL said.
+        error: tokio_postgres::Error,
+    },
     /// Another program cannot be started.
     #[error("cannot run {program}: {error}")]
     Start {
@@ -56,7 +79,18 @@ pub enum CliError {
     Output(#[from] io::Error),
 }
 
+// === impl CliError ===
+
 impl CliError {
+    /// 2 where the command line lacks something, otherwise 1.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            CliError::Unconfirmed { .. } => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// Whether only the reader of our output has gone, as `head` does.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {

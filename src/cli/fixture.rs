@@ -5,12 +5,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde_json::{Map, Value};
-use tokio_postgres::Transaction;
+use serde_json::{Map, Value, json};
+use tokio_postgres::{Client, Transaction};
 
 use super::{
-    CliError, Out, database,
+    CliError, Out,
+    audit::noted,
+    database,
     listing::{Listing, Output, Row},
+    rows::Page,
 };
 use crate::config::Connections;
 
@@ -33,6 +36,8 @@ enum Command {
     /// List the fixtures
     List {
         #[command(flatten)]
+        page: Page,
+        #[command(flatten)]
         output: Output,
     },
 }
@@ -49,13 +54,22 @@ type Fixture = Vec<(&'static str, Vec<Map<String, Value>>)>;
 
 pub async fn run(args: Args, to: &Connections, out: Out<'_>) -> Result<(), CliError> {
     match args.command {
-        Command::Populate { name } => populate(&load(&name, args.fixtures_dir.as_deref())?, to, out).await,
-        Command::List { output } => list(args.fixtures_dir.as_deref())?.write(output, out),
+        Command::Populate { name } => {
+            let fixture = load(&name, args.fixtures_dir.as_deref())?;
+            let rows = fixture.iter().map(|(table, rows)| ((*table).to_owned(), json!(rows.len())));
+            let detail = Value::Object(rows.collect());
+            // The log is written beside the transaction, not in it: it tells also of what is undone.
+            let (log, client) = (database(to).await?, database(to).await?);
+            let work = populate(&fixture, client);
+            let report = noted(&log, "fixture populate", "fixture", &name, &detail, work).await?;
+            Ok(report.iter().try_for_each(|line| writeln!(out, "{line}"))?)
+        }
+        Command::List { page, output } => list(args.fixtures_dir.as_deref(), page)?.write(output, out),
     }
 }
 
-async fn populate(fixture: &Fixture, to: &Connections, out: Out<'_>) -> Result<(), CliError> {
-    let mut client = database(to).await?;
+/// Inserts all rows or none; says how many of each table.
+async fn populate(fixture: &Fixture, mut client: Client) -> Result<Vec<String>, CliError> {
     let transaction = client.transaction().await?;
     let mut report = Vec::new();
     for (table, rows) in fixture {
@@ -66,7 +80,7 @@ async fn populate(fixture: &Fixture, to: &Connections, out: Out<'_>) -> Result<(
         report.push(format!("{table}: {added} added, {} there already", rows.len() as u64 - added));
     }
     transaction.commit().await?;
-    Ok(report.iter().try_for_each(|line| writeln!(out, "{line}"))?)
+    Ok(report)
 }
 
 /// PostgreSQL reads each value as its column's type.
@@ -80,14 +94,14 @@ async fn insert(transaction: &Transaction<'_>, table: &str, row: &Map<String, Va
     Ok(transaction.execute(&sql, &[&Value::Object(row.clone())]).await?)
 }
 
-fn list(dir: Option<&Path>) -> Result<Listing, CliError> {
+fn list(dir: Option<&Path>, page: Page) -> Result<Listing, CliError> {
     let mut names = names_in(dir)?;
     if dir.is_none() {
         names.extend(BUILT_IN.iter().map(|(name, _)| (*name).to_owned()));
     }
     names.sort();
     names.dedup();
-    let rows = names.into_iter().map(|name| Row::from_iter([("name".to_owned(), Value::String(name))]));
+    let rows = page.of(names.into_iter()).map(|name| Row::from_iter([("name".to_owned(), Value::String(name))]));
     Ok(Listing::new(&["name"], rows.collect()))
 }
 

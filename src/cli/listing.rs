@@ -36,6 +36,19 @@ pub struct Listing {
     rows: Vec<Row>,
 }
 
+/// Columns with their widths, in characters.
+pub struct Table {
+    columns: Vec<String>,
+    widths: Vec<usize>,
+}
+
+/// The names of columns: what stands behind ` AS `, or all.
+pub fn names(columns: &[&str]) -> Vec<String> {
+    columns.iter().filter_map(|it| it.rsplit(" AS ").next()).map(str::to_owned).collect()
+}
+
+// === impl Listing ===
+
 impl Listing {
     /// Rows that are at hand.
     pub fn new(columns: &[&str], rows: Vec<Row>) -> Listing {
@@ -56,8 +69,7 @@ impl Listing {
             Value::Object(row) => Some(row),
             _ => None,
         });
-        let names: Vec<&str> = columns.iter().filter_map(|it| it.rsplit(" AS ").next()).collect();
-        Ok(Listing::new(&names, rows.collect()))
+        Ok(Listing { columns: names(columns), rows: rows.collect() })
     }
 
     /// Whether there is no row.
@@ -90,19 +102,9 @@ impl Listing {
     }
 
     fn write_table(&self, out: Out<'_>) -> io::Result<()> {
-        let heads = self.columns.iter().map(|it| it.to_uppercase()).collect();
-        let lines: Vec<Vec<String>> =
-            std::iter::once(heads).chain(self.rows.iter().map(|row| self.cells(row))).collect();
-        let widths = widths(&lines);
-        for line in &lines {
-            let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
-    }
-
-    fn cells(&self, row: &Row) -> Vec<String> {
-        self.columns.iter().map(|name| text(row.get(name))).collect()
+        let table = Table::fitting(self.columns.clone(), &self.rows);
+        table.write_heads(out)?;
+        table.write(&self.rows, out)
     }
 
     fn block(&self, row: &Row) -> String {
@@ -112,10 +114,34 @@ impl Listing {
     }
 }
 
-fn widths(lines: &[Vec<String>]) -> Vec<usize> {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-    (0..columns).map(|column| width(column).unwrap_or(0)).collect()
+// === impl Table ===
+
+impl Table {
+    /// As wide as these rows need.
+    pub fn fitting(columns: Vec<String>, rows: &[Row]) -> Table {
+        let mut widths: Vec<usize> = columns.iter().map(|name| name.chars().count()).collect();
+        for row in rows {
+            for (width, name) in widths.iter_mut().zip(&columns) {
+                *width = (*width).max(text(row.get(name)).chars().count());
+            }
+        }
+        Table { columns, widths }
+    }
+
+    /// Writes the columns' names.
+    pub fn write_heads(&self, out: Out<'_>) -> io::Result<()> {
+        self.write_line(self.columns.iter().map(|it| it.to_uppercase()), out)
+    }
+
+    /// Writes a line for each row.
+    pub fn write(&self, rows: &[Row], out: Out<'_>) -> io::Result<()> {
+        rows.iter().try_for_each(|row| self.write_line(self.columns.iter().map(|name| text(row.get(name))), out))
+    }
+
+    fn write_line(&self, cells: impl Iterator<Item = String>, out: Out<'_>) -> io::Result<()> {
+        let padded = cells.zip(&self.widths).map(|(cell, width)| format!("{cell:width$}"));
+        writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end())
+    }
 }
 
 /// A value in a table: control characters, which could come from a client, are replaced.

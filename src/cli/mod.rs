@@ -3,16 +3,26 @@
 //! Options are declared once, as types, and parsing, `--help` and completions come from these. A command takes
 //! parsed options and a writer, so that tests call it as the program does. What goes wrong is one line on
 //! standard error and exit code 1; a command line that cannot be understood is one line and exit code 2.
+//!
+//! What changes something is noted in the audit log before it is done, and what cannot be undone asks first.
 
 mod agent;
+mod alias;
+mod audit;
+mod audit_log;
 mod complete;
+mod confirm;
 mod dbshell;
 mod error;
 mod etcd;
 mod fixture;
 mod gql_schema;
+mod image;
 mod keypair;
+mod leading;
 mod listing;
+mod progress;
+mod rows;
 mod schema;
 mod session;
 mod usage;
@@ -20,7 +30,11 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{BufWriter, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use tokio_postgres::Client;
@@ -68,12 +82,21 @@ enum Command {
     /// Make and manage users' key pairs
     #[command(subcommand)]
     Keypair(keypair::Command),
-    /// Look at compute sessions
+    /// List, show and end compute sessions
     #[command(subcommand)]
     Session(session::Command),
-    /// Look at compute nodes
+    /// List and show compute nodes, and keep sessions away from them
     #[command(subcommand)]
     Agent(agent::Command),
+    /// List, add and remove the images that sessions can have
+    #[command(subcommand)]
+    Image(image::Command),
+    /// List, add and remove other names of images
+    #[command(subcommand)]
+    Alias(alias::Command),
+    /// Read the audit log: who changed what, and how it went
+    #[command(subcommand)]
+    Audit(audit_log::Command),
     /// Print the description of the REST API (OpenAPI 3.1)
     Openapi,
     /// Print a schema of the admin API (GraphQL)
@@ -90,13 +113,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage::report(&error),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(CliError::Output).and_then(|it| it.block_on(execute(cli, &mut std::io::stdout())));
+    // Standard output by itself writes each line apart, and lists can be long.
+    let mut out = BufWriter::new(std::io::stdout());
+    let result = runtime.map_err(CliError::Output).and_then(|it| it.block_on(execute(cli, &mut out)));
+    // What was done comes before what went wrong.
+    let result = result.and(out.flush().map_err(CliError::Output));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{PROGRAM}: {error}");
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }
@@ -115,6 +142,9 @@ pub async fn execute(cli: Cli, out: Out<'_>) -> Result<(), CliError> {
         Command::Keypair(command) => keypair::run(command, to, out).await,
         Command::Session(command) => session::run(command, to, out).await,
         Command::Agent(command) => agent::run(command, to, out).await,
+        Command::Image(command) => image::run(command, to, out).await,
+        Command::Alias(command) => alias::run(command, to, out).await,
+        Command::Audit(command) => audit_log::run(command, to, out).await,
         Command::Openapi => out.write_all(crate::api::openapi::text().as_bytes()).map_err(CliError::Output),
         Command::GqlSchema(args) => gql_schema::run(&args, out),
         Command::Completions(args) => complete::run(args, out),

@@ -1,5 +1,11 @@
 //! The commands as an operator gives them, against real servers.
 
+mod audit;
+mod images;
+mod keypairs;
+mod lists;
+mod steering;
+
 use std::{ffi::OsString, sync::OnceLock};
 
 use clap::Parser;
@@ -61,6 +67,16 @@ impl Cluster {
 
     fn json(&self, command: &str) -> serde_json::Value {
         serde_json::from_str(&self.run(&format!("{command} --output json")).unwrap()).unwrap()
+    }
+
+    /// SQL on the database, by psql.
+    fn sql(&self, sql: &str) -> String {
+        Postgres::shared().psql(self.name(), sql)
+    }
+
+    /// The name of the database and of the namespace.
+    fn name(&self) -> &str {
+        &self.options[1]
     }
 
     /// All of etcd's keys with their values, as `key=value`.
@@ -209,7 +225,7 @@ fn keys_of_etcd_are_put_read_listed_and_removed_within_the_namespace() {
     let listed = cluster.run("etcd ls config/overbook").unwrap();
     assert_eq!(listed, "KEY                  VALUE\nconfig/overbook      1\nconfig/overbook/cpu  4\n");
     assert_eq!(cluster.run("etcd delete config/overbook").unwrap(), "removed 1\n");
-    assert_eq!(cluster.run("etcd delete config --recursive").unwrap(), "removed 2\n");
+    assert_eq!(cluster.run("etcd delete config --recursive --yes").unwrap(), "removed 2\n");
     assert!(cluster.run("etcd delete config").is_err());
     assert_eq!(cluster.keys(), Vec::<String>::new());
 }
@@ -257,7 +273,7 @@ fn aliases_and_volumes_are_loaded() {
     cluster.run("etcd update-aliases -f @aliases.yml").unwrap();
     assert_eq!(cluster.keys().len(), 300);
     assert_eq!(cluster.run("etcd get images/_aliases/a299").unwrap(), "python:3\n");
-    cluster.run("etcd delete images --recursive").unwrap();
+    cluster.run("etcd delete images --recursive --yes").unwrap();
     cluster.file("volumes.yml", "volumes:\n- {name: v, mount: {at: startup, fstype: nfs, path: 'h:/x', options: }}\n");
     cluster.run("etcd update-volumes -f @volumes.yml").unwrap();
     let expected = ["at=startup", "fstype=nfs", "options=", "path=h:/x"].map(|it| format!("volumes/v/mount/{it}"));

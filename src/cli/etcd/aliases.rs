@@ -8,9 +8,11 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use serde_json::json;
 use serde_saphyr::Spanned;
 
 use super::{
+    note::noted,
     store::{Change, Etcd},
     yaml::Source,
 };
@@ -30,11 +32,16 @@ struct File {
 /// Writes the aliases of a file. Nothing is written if any of them is wrong.
 pub async fn update(source: &Source, to: &Connections, out: Out<'_>) -> Result<(), CliError> {
     let aliases = read(source)?;
-    let mut etcd = Etcd::connect(to).await?;
-    for batch in aliases.chunks(BATCH) {
-        let change = |(alias, target): &(String, String)| Change::put(format!("images/_aliases/{alias}"), target);
-        etcd.commit(batch.iter().map(change).collect()).await?;
-    }
+    let work = async {
+        let mut etcd = Etcd::connect(to).await?;
+        for batch in aliases.chunks(BATCH) {
+            let change = |(alias, target): &(String, String)| Change::put(format!("images/_aliases/{alias}"), target);
+            etcd.commit(batch.iter().map(change).collect()).await?;
+        }
+        Ok(())
+    };
+    let detail = json!({ "aliases": aliases.len() });
+    noted(to, "etcd update-aliases", "etcd", &source.name, &detail, work).await?;
     Ok(aliases.iter().try_for_each(|(alias, target)| writeln!(out, "{alias} -> {target}"))?)
 }
 
@@ -43,9 +50,9 @@ fn read(source: &Source) -> Result<Vec<(String, String)>, CliError> {
     let mut names = BTreeSet::new();
     let check = |item: Spanned<(String, String)>| {
         let (alias, target) = item.value;
-        let problem = if !is_name(&alias) {
+        let problem = if !is_alias(&alias) {
             Some(format!("\"{alias}\" cannot be an alias"))
-        } else if !is_name(&target) {
+        } else if !is_alias(&target) {
             Some(format!("alias {alias}: \"{target}\" is no image (name:tag)"))
         } else if !names.insert(alias.clone()) {
             Some(format!("alias {alias} is there twice"))
@@ -57,7 +64,8 @@ fn read(source: &Source) -> Result<Vec<(String, String)>, CliError> {
     file.aliases.into_iter().map(check).collect()
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text can be an alias, or what one stands for.
+pub fn is_alias(text: &str) -> bool {
     !text.is_empty() && !text.contains('/') && !text.contains(char::is_whitespace)
 }
 

@@ -11,14 +11,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::json;
 use serde_saphyr::Spanned;
 
 use super::{
+    note::noted,
     store::{Change, Etcd},
     yaml::Source,
 };
 use crate::{
-    cli::{CliError, Out},
+    cli::{CliError, Out, progress::Progress},
     config::Connections,
 };
 
@@ -55,13 +57,27 @@ struct Image {
 /// Writes the images of a file, each in one transaction. Nothing is written if any of them is wrong.
 pub async fn update(source: &Source, prune: bool, to: &Connections, out: Out<'_>) -> Result<(), CliError> {
     let images = read(source)?;
+    let names: Vec<&str> = images.iter().map(|it| it.name.as_str()).collect();
+    let detail = json!({ "images": names, "prune": prune });
+    let mut report = Vec::new();
+    let work = write(&images, prune, to, &mut report);
+    let result = noted(to, "etcd update-images", "etcd", &source.name, &detail, work).await;
+    // Those that were written before it went wrong, too.
+    report.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    result
+}
+
+/// Tells in `report` of each image that is written.
+async fn write(images: &[Image], prune: bool, to: &Connections, report: &mut Vec<String>) -> Result<(), CliError> {
     let mut etcd = Etcd::connect(to).await?;
-    for image in &images {
+    let bar = Progress::of_many("writing images", images.len());
+    for image in images {
         let mut changes = image.changes();
         let stale = if prune { stale_tags(&mut etcd, image).await? } else { Vec::new() };
         changes.extend(stale.iter().map(|tag| Change::Delete(image.tag_key(tag))));
         etcd.commit(changes).await?;
-        writeln!(out, "{}: {} tags{}", image.name, image.tags.len(), removed(&stale))?;
+        report.push(format!("{}: {} tags{}", image.name, image.tags.len(), removed(&stale)));
+        bar.at(report.len());
     }
     Ok(())
 }
@@ -127,7 +143,7 @@ impl Image {
 }
 
 /// Whether a text can be one part of a key and of `name:tag`.
-fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', ':']) && !text.contains(char::is_whitespace)
 }
 

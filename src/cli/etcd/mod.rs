@@ -2,19 +2,26 @@
 
 mod aliases;
 mod images;
-mod store;
+pub(super) mod note;
+pub(super) mod store;
 mod volumes;
 mod yaml;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use self::store::{Change, Etcd};
+pub(super) use self::{aliases::is_alias, images::is_name};
+use self::{
+    note::noted,
+    store::{Change, Etcd},
+};
 use super::{
     CliError, Out,
+    confirm::{Yes, counted},
     listing::{Listing, Output, Row},
+    rows::Page,
 };
 use crate::config::Connections;
 
@@ -51,12 +58,16 @@ pub enum Command {
         /// Remove every key below it too
         #[arg(long)]
         recursive: bool,
+        #[command(flatten)]
+        yes: Yes,
     },
     /// List keys and their values
     Ls {
         /// Only the key and keys below it, under `/sorna/<namespace>/`
         #[arg(default_value = "", hide_default_value = true)]
         key: String,
+        #[command(flatten)]
+        page: Page,
         #[command(flatten)]
         output: Output,
     },
@@ -78,20 +89,39 @@ pub async fn run(command: Command, to: &Connections, out: Out<'_>) -> Result<(),
             let value = Etcd::connect(to).await?.get(&key).await?.ok_or_else(|| no_key(&key))?;
             Ok(writeln!(out, "{value}")?)
         }
-        Command::Put { key, value } => Etcd::connect(to).await?.commit(vec![Change::put(key, value)]).await,
-        Command::Delete { key, recursive } => match Etcd::connect(to).await?.delete(&key, recursive).await? {
-            0 => Err(no_key(&key)),
-            count => Ok(writeln!(out, "removed {count}")?),
-        },
-        Command::Ls { key, output } => list(&key, to).await?.write(output, out),
+        Command::Put { key, value } => put(&key, value, to).await,
+        Command::Delete { key, recursive, yes } => delete(&key, recursive, yes, to, out).await,
+        Command::Ls { key, page, output } => list(&key, page, to).await?.write(output, out),
     }
 }
 
-async fn list(key: &str, to: &Connections) -> Result<Listing, CliError> {
+/// A value can be a secret, and so is not in the audit log.
+async fn put(key: &str, value: String, to: &Connections) -> Result<(), CliError> {
+    let work = async { Etcd::connect(to).await?.commit(vec![Change::put(key, value)]).await };
+    noted(to, "etcd put", "etcd", key, &json!({}), work).await
+}
+
+async fn delete(key: &str, recursive: bool, yes: Yes, to: &Connections, out: Out<'_>) -> Result<(), CliError> {
+    let mut etcd = Etcd::connect(to).await?;
+    if recursive {
+        let count = etcd.list(key).await?.len();
+        yes.ask(&format!("Remove {}", counted(count, "key")))?;
+    }
+    let work = async {
+        match etcd.delete(key, recursive).await? {
+            0 => Err(no_key(key)),
+            count => Ok(count),
+        }
+    };
+    let count = noted(to, "etcd delete", "etcd", key, &json!({ "recursive": recursive }), work).await?;
+    Ok(writeln!(out, "removed {count}")?)
+}
+
+async fn list(key: &str, page: Page, to: &Connections) -> Result<Listing, CliError> {
     let pairs = Etcd::connect(to).await?.list(key).await?;
     let row =
         |(key, value)| Row::from_iter([("key".into(), Value::String(key)), ("value".into(), Value::String(value))]);
-    Ok(Listing::new(&["key", "value"], pairs.into_iter().map(row).collect()))
+    Ok(Listing::new(&["key", "value"], page.of(pairs.into_iter()).map(row).collect()))
 }
 
 fn no_key(key: &str) -> CliError {

@@ -9,9 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::json;
 use serde_saphyr::Spanned;
 
 use super::{
+    note::noted,
     store::{Change, Etcd},
     yaml::Source,
 };
@@ -41,13 +43,17 @@ struct Volume {
 /// Writes the volumes of a file, each in one transaction. Nothing is written if any of them is wrong.
 pub async fn update(source: &Source, to: &Connections, out: Out<'_>) -> Result<(), CliError> {
     let volumes = read(source)?;
-    let mut etcd = Etcd::connect(to).await?;
-    for Volume { name, mount } in &volumes {
-        let change = |(key, value): (&String, &String)| Change::put(format!("volumes/{name}/mount/{key}"), value);
-        etcd.commit(mount.iter().map(change).collect()).await?;
-        writeln!(out, "{name}")?;
-    }
-    Ok(())
+    let detail = json!({ "volumes": volumes.iter().map(|it| &it.name).collect::<Vec<_>>() });
+    let work = async {
+        let mut etcd = Etcd::connect(to).await?;
+        for Volume { name, mount } in &volumes {
+            let change = |(key, value): (&String, &String)| Change::put(format!("volumes/{name}/mount/{key}"), value);
+            etcd.commit(mount.iter().map(change).collect()).await?;
+            writeln!(out, "{name}")?;
+        }
+        Ok(())
+    };
+    noted(to, "etcd update-volumes", "etcd", &source.name, &detail, work).await
 }
 
 fn read(source: &Source) -> Result<Vec<Volume>, CliError> {

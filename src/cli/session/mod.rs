@@ -1,10 +1,16 @@
-//! `session`: what runs, and what ran.
+//! `session`: what runs, what ran, and how it is ended.
+
+mod destroy;
+mod ending;
 
 use clap::Subcommand;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::{
     CliError, Out, database,
     listing::{Listing, Output},
+    rows::{Page, Rows},
 };
 use crate::config::Connections;
 
@@ -22,6 +28,8 @@ pub enum Command {
         #[arg(long, value_name = "KEY")]
         access_key: Option<String>,
         #[command(flatten)]
+        page: Page,
+        #[command(flatten)]
         output: Output,
     },
     /// Show everything about a session
@@ -32,6 +40,8 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// End sessions, whoever made them
+    Destroy(destroy::Args),
 }
 
 /// The enum type `kernelstatus`.
@@ -74,25 +84,29 @@ const DETAILS: [&str; 27] = [
 const FOUND: &str = "FROM (SELECT *, status NOT IN ('TERMINATED', 'ERROR') AS live, \
                      row_number() OVER (ORDER BY created_at DESC) AS age, \
                      bool_or(status NOT IN ('TERMINATED', 'ERROR')) OVER () AS any_live \
-                     FROM kernels WHERE id::text = lower($1) OR (sess_id = $1 AND role = 'master')) k \
+                     FROM kernels WHERE id = $2 OR (sess_id = $1 AND role = 'master')) k \
                      WHERE live OR (age = 1 AND NOT any_live) ORDER BY created_at DESC";
+
+/// Newest first; those of one moment in the order of their ids, so that pages never repeat one.
+const LISTED: &str = "FROM kernels WHERE role = 'master' AND ($1::text IS NULL OR access_key = $1) AND \
+                      CASE WHEN $2::text IS NOT NULL THEN status::text = upper($2) \
+                      ELSE $3 OR status NOT IN ('TERMINATED', 'ERROR') END ORDER BY created_at DESC, id";
 
 pub async fn run(command: Command, to: &Connections, out: Out<'_>) -> Result<(), CliError> {
     match command {
-        Command::List { all, status, access_key, output } => {
-            let rest = "FROM kernels WHERE role = 'master' AND ($1::text IS NULL OR access_key = $1) AND \
-                        CASE WHEN $2::text IS NOT NULL THEN status::text = upper($2) \
-                        ELSE $3 OR status NOT IN ('TERMINATED', 'ERROR') END ORDER BY created_at DESC";
-            let client = database(to).await?;
-            let rows = Listing::select(&client, &COLUMNS, rest, &[&access_key, &status, &all]).await?;
-            rows.write(output, out)
+        Command::List { all, status, access_key, page, output } => {
+            let mut client = database(to).await?;
+            let params: [&(dyn ToSql + Sync); 3] = [&access_key, &status, &all];
+            Rows::select(&mut client, &COLUMNS, LISTED, &params, page).await?.write(output, out).await
         }
         Command::Show { session, output } => {
-            let rows = Listing::select(&database(to).await?, &DETAILS, FOUND, &[&session]).await?;
+            let id = Uuid::try_parse(&session).ok();
+            let rows = Listing::select(&database(to).await?, &DETAILS, FOUND, &[&session, &id]).await?;
             match rows.is_empty() {
                 true => Err(CliError::Refused(format!("there is no session {session}"))),
                 false => rows.write_blocks(output, out),
             }
         }
+        Command::Destroy(args) => destroy::run(&args, to, out).await,
     }
 }
