@@ -28,7 +28,7 @@ pub async fn noted<T>(
     let id = begin(client, action, target_type, target, detail).await?;
     let result = work.await;
     let outcome = result.as_ref().map_or_else(outcome, |_| Outcome::Done);
-    let entered = client.execute(audit::END, &[&id, &outcome.name(), &outcome.message()]).await;
+    let entered = client.execute(audit::CLOSE, &[&id, &outcome.name(), &outcome.message()]).await;
     match (result, entered) {
         (Ok(_), Err(error)) => Err(CliError::NotEntered { action: action.to_owned(), error }),
         (result, _) => result,
@@ -45,7 +45,7 @@ async fn begin(
     let actor = actor();
     let entry =
         Entry { actor: &actor, via: Via::Manager, source: None, request_id: None, action, target_type, target, detail };
-    match client.query_one(audit::BEGIN, &entry.columns().params()).await {
+    match client.query_one(audit::NOTE, &entry.columns().params()).await {
         Ok(row) => Ok(row.get(0)),
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             // The schema is too old, and that message names the command that mends it.
