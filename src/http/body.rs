@@ -11,10 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::{Kind, Problem};
+use super::{Kind, Problem, unread::Unread};
 use crate::engine;
 
 /// Chunks of an answer that wait for a slow client.
@@ -44,14 +44,14 @@ pub fn chunks() -> (Chunks, AnswerBody) {
 
 /// A request's body, part by part.
 pub struct RequestBody {
-    body: Option<Incoming>,
+    body: Option<Unread>,
     left: u64,
     limit: u64,
 }
 
 impl RequestBody {
     /// At most `limit` bytes of a body.
-    pub(super) fn new(body: Option<Incoming>, limit: u64) -> Self {
+    pub(super) fn new(body: Option<Unread>, limit: u64) -> Self {
         RequestBody { body, left: limit, limit }
     }
 
@@ -60,7 +60,7 @@ impl RequestBody {
     /// # Errors
     /// 413 if it is longer than its limit, 408 if a part takes too long, 400 if it is broken off or ill-framed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        while let Some(body) = &mut self.body {
+        while let Some(body) = self.body.as_mut().and_then(Unread::body) {
             let Some(frame) = engine::timeout(PART_TIME, body.frame()).await else {
                 self.body = None;
                 return Err(Kind::RequestTimeout.into());

@@ -21,7 +21,9 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::{Answer, Drain, Kind, Request, RequestId, Tls, body::AnswerBody, guard, guard::Guard, request_id};
+use super::{
+    Answer, Drain, Kind, Request, RequestId, Tls, body::AnswerBody, guard, guard::Guard, request_id, unread::Leftovers,
+};
 use crate::{
     engine::{self, HyperTimer, Listener, Stream},
     telemetry::LoggedRequest,
@@ -207,8 +209,9 @@ impl<S: Service> Connection<S> {
 
     async fn run(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Connection { peer, serving, service } = self;
+        let leftovers = Leftovers::default();
         let handler = service_fn(|request: http::Request<Incoming>| async {
-            Ok::<_, Infallible>(answer(&**service, request, *peer, &serving.drain).await)
+            Ok::<_, Infallible>(answer(&**service, request, *peer, &serving.drain, leftovers.clone()).await)
         });
         // Not `pipeline_flush`: it would keep back the answers before a request that cannot be parsed.
         let mut builder = http1::Builder::new();
@@ -219,16 +222,17 @@ impl<S: Service> Connection<S> {
             .max_headers(serving.limits.header_fields)
             .half_close(false);
         let mut connection = builder.serve_connection(TokioIo::new(Guard::new(stream)), handler).with_upgrades();
+        let mut reading = std::pin::pin!(leftovers.read());
         let served = async { Some((&mut connection).await) };
         let told = async {
             lingered(&serving.drain).await;
             None
         };
-        let outcome = match futures_lite::future::or(served, told).await {
+        let outcome = match beside(futures_lite::future::or(served, told), reading.as_mut()).await {
             Some(outcome) => outcome,
             None => {
                 Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
+                beside(&mut connection, reading).await
             }
         };
         // hyper ends a connection whose head took too long without a word.
@@ -244,18 +248,29 @@ impl<S: Service> Connection<S> {
     }
 }
 
+/// Waits for some work, beside some that has no end.
+async fn beside<T>(work: impl Future<Output = T>, endless: impl Future<Output = ()>) -> T {
+    futures_lite::future::or(work, async {
+        endless.await;
+        std::future::pending().await
+    })
+    .await
+}
+
 async fn answer<S: Service>(
     service: &S,
     request: http::Request<Incoming>,
     peer: SocketAddr,
     drain: &Drain,
+    leftovers: Leftovers,
 ) -> http::Response<AnswerBody> {
     let started = std::time::Instant::now();
     let mut in_flight = InFlight::new(service);
     let id = RequestId::of(request.headers(), rand::random);
     let client = service.client(peer.ip(), request.headers());
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let Served { mut answer, route, access_key } = service.call(Request::new(request, peer, client, id.clone())).await;
+    let request = Request::new(request, peer, client, id.clone(), leftovers);
+    let Served { mut answer, route, access_key } = service.call(request).await;
     answer.set(header::SERVER, HeaderValue::from_static(SERVER));
     answer.set(request_id::HEADER, id.header());
     if drain.has_begun() && !answer.status().is_informational() {
