@@ -114,10 +114,9 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
     let events = Listener::from_fd(listeners.events)?;
     let registry = worker.registry.clone();
     engine::spawn(agents::serve_events(events, config.agent_networks.clone(), move |event| registry.hear(event)));
-    engine::spawn(write_log(log.clone()));
-    engine::spawn(worker.clone().watch());
-    engine::spawn(worker.registry.clone().lead());
-    engine::spawn(worker.clone().tidy_folders());
+    let writing = log.clone();
+    engine::spawn_lasting(move || write_log(writing.clone()));
+    worker.start_lasting();
     let operators = Listener::from_fd(listeners.admin)?;
     let serving = Serving { limits: Limits::default(), tls, drain, drain_time: config.drain_timeout };
     let plain = Serving { tls: None, drain_time: Duration::ZERO, ..serving.clone() };
@@ -186,6 +185,14 @@ impl Worker {
         let volumes = etcd.clone();
         let folders = Folders::new(postgres.clone(), move || Volumes::of(&volumes.snapshot()));
         Ok(Rc::new(Worker { postgres, keys, ledger, etcd, registry, folders, gate }))
+    }
+
+    /// Starts what goes on beside requests.
+    fn start_lasting(self: &Rc<Self>) {
+        let (watching, leading, tidying) = (self.clone(), self.registry.clone(), self.clone());
+        engine::spawn_lasting(move || watching.clone().watch());
+        engine::spawn_lasting(move || leading.clone().lead());
+        engine::spawn_lasting(move || tidying.clone().tidy_folders());
     }
 
     fn api(&self, config: &config::Gateway, streams: &Rc<Streams>) -> Rc<Api> {

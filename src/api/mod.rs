@@ -39,8 +39,9 @@ use self::{
 };
 use crate::{
     auth::{ApiVersion, AuthError, Claim, DerivedKeys, HashSet, Headers},
+    engine,
     graphql::Schemas,
-    http::{Answer, Kind, Problem, Request, Served, Service, client_address},
+    http::{Answer, Kind, Problem, Request, Served, Service, client_address, panicked},
     ratelimit::{Charge, Gate, GateError, SessionCount},
     registry::{Registry, Session, SessionName},
     store::{
@@ -149,6 +150,8 @@ impl ApiService {
 }
 
 impl Service for ApiService {
+    const NO_ROUTE: usize = NO_ROUTE;
+
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         client_address(peer, headers, &self.api.settings.trusted_proxies)
     }
@@ -180,10 +183,12 @@ impl Service for ApiService {
     async fn call(&self, request: Request) -> Served {
         let mut context = Context { rate: Rate::Unknown, route: NO_ROUTE, access_key: None };
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let (version, client) = (header_version(&request), request.client);
-        let mut answer = match self.api.clone().respond(request, &mut context).await {
-            Ok(answer) => answer,
-            Err(problem) => problem.into(),
+        let (version, client, id) = (header_version(&request), request.client, request.id.clone());
+        // Caught here, so that the answer has the headers that every answer has.
+        let mut answer = match engine::caught(self.api.clone().respond(request, &mut context)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(problem)) => problem.into(),
+            Err(panic) => panicked(&id, &panic).into(),
         };
         if context.access_key.is_none()
             && let Err(problem) = self.api.admit_anonymous(client, &mut context)

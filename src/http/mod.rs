@@ -26,7 +26,7 @@ pub use forwarded::client_address;
 pub use problem::{Kind, Problem};
 pub use request::Request;
 pub use request_id::RequestId;
-pub use server::{Limits, Served, Service, Serving, serve};
+pub use server::{Limits, Served, Service, Serving, panicked, serve};
 pub use tls::{Tls, TlsError};
 
 #[cfg(test)]

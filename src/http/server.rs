@@ -22,7 +22,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Answer, Drain, Kind, Request, RequestId, Tls, body::AnswerBody, guard, guard::Guard, request_id, unread::Leftovers,
+    Answer, Drain, Kind, Problem, Request, RequestId, Tls, body::AnswerBody, guard, guard::Guard, request_id,
+    unread::Leftovers,
 };
 use crate::{
     engine::{self, HyperTimer, Listener, Stream},
@@ -70,6 +71,9 @@ pub struct Served {
 
 /// Something that answers requests.
 pub trait Service: 'static {
+    /// What stands for a route where none is known, as an index that telemetry knows.
+    const NO_ROUTE: usize = 0;
+
     /// Answers one.
     fn call(&self, request: Request) -> impl Future<Output = Served>;
 
@@ -270,7 +274,10 @@ async fn answer<S: Service>(
     let client = service.client(peer.ip(), request.headers());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let request = Request::new(request, peer, client, id.clone(), leftovers);
-    let Served { mut answer, route, access_key } = service.call(request).await;
+    let Served { mut answer, route, access_key } = match engine::caught(service.call(request)).await {
+        Ok(served) => served,
+        Err(panic) => Served { answer: panicked(&id, &panic).into(), route: S::NO_ROUTE, access_key: None },
+    };
     answer.set(header::SERVER, HeaderValue::from_static(SERVER));
     answer.set(request_id::HEADER, id.header());
     if drain.has_begun() && !answer.status().is_informational() {
@@ -291,6 +298,12 @@ async fn answer<S: Service>(
     service.answered(&line, route);
     in_flight.answered = true;
     answer.into_response()
+}
+
+/// What a client is told where a panic kept its request from an answer. The log says what of, with the request's id.
+pub fn panicked(id: &RequestId, panic: &str) -> Problem {
+    tracing::error!(request = %id, %panic, "a request could not be answered");
+    Kind::InternalServerError.because(format!("request {id}"))
 }
 
 /// A request that waits for its answer; hyper drops it when its client goes away.

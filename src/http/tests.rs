@@ -110,6 +110,45 @@ impl Service for Refuses {
     }
 }
 
+/// Panics at once, in a task and on another thread, or answers.
+struct Panics;
+
+impl Service for Panics {
+    async fn call(&self, request: Request) -> Served {
+        match request.path() {
+            "/at-once" => panic!("at once"),
+            "/later" => {
+                engine::yield_now().await;
+                panic!("later");
+            }
+            "/elsewhere" => engine::offload(|| panic!("elsewhere")).await,
+            "/aside" => engine::spawn(async { panic!("aside") }),
+            _ => {}
+        }
+        served(Answer::empty(http::StatusCode::NO_CONTENT))
+    }
+}
+
+#[test]
+fn a_panic_ends_one_request_with_its_id_and_not_the_worker() {
+    let answers = on_both(
+        || Panics,
+        |addr| {
+            let mut client = Client::connect(addr);
+            ["/at-once", "/later", "/elsewhere", "/aside", "/"].map(|path| client.get(path))
+        },
+    );
+    for answers in answers {
+        assert_eq!(answers.each_ref().map(|seen| seen.status), [500, 500, 500, 204, 204]);
+        for failed in &answers[..3] {
+            let document: serde_json::Value = serde_json::from_slice(&failed.body).unwrap();
+            assert_eq!(document["type"], "https://api.backend.ai/probs/internal-server-error");
+            let id = failed.head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+            assert_eq!(document["title"], format!("Internal server error. (request {id})"));
+        }
+    }
+}
+
 const POST_1_GIB: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\n\r\n";
 
 #[test]
