@@ -4,10 +4,19 @@
 //! offers no hook. No answer of ours with one of these codes has an empty body, so a head that ends what is
 //! written, has such a code and says `content-length: 0` can only be hyper's; it is replaced on its way out. The
 //! test is one comparison of four bytes for every other write.
+//!
+//! A body that is streamed may hold anything, a transcript of HTTP too, and so may a connection that speaks another
+//! protocol: these pass unseen. hyper flushes only what it has written all of, so that a flush after such a body's end
+//! says that the body is out. A request that cannot be parsed, comes right behind one whose answer is streamed, and is
+//! there before that flush, gets hyper's bare answer.
 
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -20,14 +29,64 @@ pub struct Guard<S> {
     inner: S,
     /// What stands in for hyper's answer, still to be written.
     replacement: Vec<u8>,
+    gate: Gate,
 }
+
+/// Whether what is written is looked at. One thread uses it; it is `Send` since hyper wants connections to be.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<AtomicU8>);
+
+/// What is looked at.
+const HEADS: u8 = 0;
+/// A body goes through.
+const BODY: u8 = 1;
+/// A body was given to hyper to its end, and may not be written yet.
+const BODY_ENDS: u8 = 2;
+
+/// A body that goes through, until this is dropped.
+#[derive(Debug)]
+pub struct Passing(Gate);
 
 impl<S> Guard<S> {
     /// Wraps a stream.
-    pub fn new(inner: S) -> Self {
-        Guard { inner, replacement: Vec::new() }
+    pub fn new(inner: S, gate: Gate) -> Self {
+        Guard { inner, replacement: Vec::new(), gate }
     }
 }
+
+// === impl Gate ===
+
+impl Gate {
+    /// Lets a body through unseen.
+    pub fn open(&self) -> Passing {
+        self.0.store(BODY, Ordering::Relaxed);
+        Passing(self.clone())
+    }
+
+    /// Lets everything through from now on.
+    pub fn leave_open(&self) {
+        self.0.store(BODY, Ordering::Relaxed);
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != HEADS
+    }
+
+    /// All that hyper had to write is written.
+    fn flushed(&self) {
+        if self.0.load(Ordering::Relaxed) == BODY_ENDS {
+            self.0.store(HEADS, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.0.store(BODY_ENDS, Ordering::Relaxed);
+    }
+}
+
+// === impl Guard ===
 
 /// The whole response for a problem that hyper, or nobody, would answer; the connection closes after it.
 pub fn last_words(kind: Kind) -> Vec<u8> {
@@ -87,7 +146,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_replacement(cx))?;
-        match bare_error(buf) {
+        match if this.gate.is_open() { None } else { bare_error(buf) } {
             None => Pin::new(&mut this.inner).poll_write(cx, buf),
             Some((start, kind)) => {
                 this.replacement.extend_from_slice(buf.get(..start).unwrap_or_default());
@@ -99,6 +158,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.gate.flushed();
         ready!(this.poll_replacement(cx))?;
         Pin::new(&mut this.inner).poll_flush(cx)
     }

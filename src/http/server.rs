@@ -16,13 +16,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Answer, Drain, Kind, Problem, Request, RequestId, Tls, body::AnswerBody, guard, guard::Guard, request_id,
+    Answer, Drain, Kind, Problem, Request, RequestId, Tls,
+    body::AnswerBody,
+    guard,
+    guard::{Gate, Guard},
+    request_id,
     unread::Leftovers,
 };
 use crate::{
@@ -213,9 +217,10 @@ impl<S: Service> Connection<S> {
 
     async fn run(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Connection { peer, serving, service } = self;
-        let leftovers = Leftovers::default();
+        let (leftovers, gate) = (Leftovers::default(), Gate::default());
         let handler = service_fn(|request: http::Request<Incoming>| async {
-            Ok::<_, Infallible>(answer(&**service, request, *peer, &serving.drain, leftovers.clone()).await)
+            let answer = answer(&**service, request, *peer, &serving.drain, leftovers.clone()).await;
+            Ok::<_, Infallible>(written(answer, &gate))
         });
         // Not `pipeline_flush`: it would keep back the answers before a request that cannot be parsed.
         let mut builder = http1::Builder::new();
@@ -225,7 +230,9 @@ impl<S: Service> Connection<S> {
             .max_header_size(serving.limits.head_bytes)
             .max_headers(serving.limits.header_fields)
             .half_close(false);
-        let mut connection = builder.serve_connection(TokioIo::new(Guard::new(stream)), handler).with_upgrades();
+        let mut connection = builder
+            .serve_connection(TokioIo::new(Guard::new(stream, gate.clone())), handler)
+            .with_upgrades();
         let mut reading = std::pin::pin!(leftovers.read());
         let served = async { Some((&mut connection).await) };
         let told = async {
@@ -267,7 +274,7 @@ async fn answer<S: Service>(
     peer: SocketAddr,
     drain: &Drain,
     leftovers: Leftovers,
-) -> http::Response<AnswerBody> {
+) -> Answer {
     let started = std::time::Instant::now();
     let mut in_flight = InFlight::new(service);
     let id = RequestId::of(request.headers(), rand::random);
@@ -297,7 +304,17 @@ async fn answer<S: Service>(
     };
     service.answered(&line, route);
     in_flight.answered = true;
-    answer.into_response()
+    answer
+}
+
+/// The response as hyper takes it, let through by the guard where its bytes are not ours.
+fn written(answer: Answer, gate: &Gate) -> http::Response<AnswerBody> {
+    let mut response = answer.into_response();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        gate.leave_open();
+    }
+    response.body_mut().pass(gate);
+    response
 }
 
 /// What a client is told where a panic kept its request from an answer. The log says what of, with the request's id.

@@ -149,6 +149,44 @@ fn a_panic_ends_one_request_with_its_id_and_not_the_worker() {
     }
 }
 
+/// What hyper says to a request that it cannot parse.
+const BARE: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n";
+
+/// Streams a body of some pieces, as a file that is downloaded.
+struct Streams;
+
+impl Service for Streams {
+    async fn call(&self, _request: Request) -> Served {
+        let (sender, body) = chunks();
+        engine::spawn(async move {
+            for piece in [BARE, "\r\n", "more", BARE] {
+                sender.send(Ok(piece.into())).await.unwrap();
+            }
+        });
+        let content_type = http::HeaderValue::from_static("application/octet-stream");
+        served(Answer::stream(http::StatusCode::OK, content_type, body))
+    }
+}
+
+#[test]
+fn a_file_that_looks_like_an_answer_is_not_touched_and_the_next_bad_request_is_told() {
+    let seen = on_both(
+        || Streams,
+        |addr| {
+            let mut client = Client::connect(addr);
+            let files = [client.get("/"), client.get("/")];
+            client.send(b"GET / HTTP/9.9\r\n\r\n").unwrap();
+            (files.map(|file| String::from_utf8(file.body).unwrap()), client.read())
+        },
+    );
+    for (files, told) in seen {
+        let whole = format!("{BARE}\r\nmore{BARE}");
+        assert_eq!(files, [whole.clone(), whole]);
+        let document: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!((told.status, document["title"].as_str()), (400, Some("Bad request.")));
+    }
+}
+
 const POST_1_GIB: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\n\r\n";
 
 #[test]
