@@ -41,7 +41,7 @@ use crate::{
     auth::{ApiVersion, AuthError, Claim, DerivedKeys, HashSet, Headers},
     engine,
     graphql::Schemas,
-    http::{Answer, Kind, Problem, Request, Served, Service, client_address, panicked},
+    http::{Answer, CommonHeaders, Kind, Problem, Request, Served, Service, client_address, panicked},
     ratelimit::{Charge, Gate, GateError, SessionCount},
     registry::{Registry, Session, SessionName},
     store::{
@@ -151,6 +151,7 @@ impl ApiService {
 
 impl Service for ApiService {
     const NO_ROUTE: usize = NO_ROUTE;
+    const HEADERS: CommonHeaders = rate::UNREAD;
 
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         client_address(peer, headers, &self.api.settings.trusted_proxies)
@@ -181,9 +182,11 @@ impl Service for ApiService {
     }
 
     async fn call(&self, request: Request) -> Served {
-        let mut context = Context { rate: Rate::Unknown, route: NO_ROUTE, access_key: None };
+        let version = route::version(request.path()).or_else(|| header_version(&request));
+        let version = version.unwrap_or(ApiVersion::LATEST);
+        let mut context = Context { rate: Rate::Unknown, route: NO_ROUTE, version, access_key: None };
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let (version, client, id) = (header_version(&request), request.client, request.id.clone());
+        let (client, id) = (request.client, request.id.clone());
         // Caught here, so that the answer has the headers that every answer has.
         let mut answer = match engine::caught(self.api.clone().respond(request, &mut context)).await {
             Ok(Ok(answer)) => answer,
@@ -195,7 +198,7 @@ impl Service for ApiService {
         {
             answer = problem.into();
         }
-        context.rate.write(&mut answer, version.unwrap_or(ApiVersion::LATEST));
+        context.rate.write(&mut answer, context.version);
         cors::write(&mut answer, &self.api.settings.cors_origins, origin.as_ref());
         Served { answer, route: context.route, access_key: context.access_key }
     }
@@ -205,6 +208,8 @@ impl Service for ApiService {
 struct Context {
     rate: Rate,
     route: usize,
+    /// The path's, or the header's.
+    version: ApiVersion,
     access_key: Option<Rc<str>>,
 }
 
@@ -220,7 +225,7 @@ impl Api {
         };
         context.route = found.index;
         let Some(route) = found.route() else { return Err(Kind::NotFound.into()) };
-        let version = found.version.or_else(|| header_version(&request)).unwrap_or(ApiVersion::LATEST);
+        let version = context.version;
         let call = match route.access {
             Access::Open => Call::open(self, request, version),
             Access::Key | Access::Ticket => self.admit(request, route, found, version, context).await?,

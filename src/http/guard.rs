@@ -30,7 +30,11 @@ pub struct Guard<S> {
     /// What stands in for hyper's answer, still to be written.
     replacement: Vec<u8>,
     gate: Gate,
+    headers: CommonHeaders,
 }
+
+/// Headers that every answer of a service has, where nothing is known of the request.
+pub type CommonHeaders = &'static [(&'static str, &'static str)];
 
 /// Whether what is written is looked at. One thread uses it; it is `Send` since hyper wants connections to be.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +53,8 @@ pub struct Passing(Gate);
 
 impl<S> Guard<S> {
     /// Wraps a stream.
-    pub fn new(inner: S, gate: Gate) -> Self {
-        Guard { inner, replacement: Vec::new(), gate }
+    pub fn new(inner: S, gate: Gate, headers: CommonHeaders) -> Self {
+        Guard { inner, replacement: Vec::new(), gate, headers }
     }
 }
 
@@ -89,14 +93,15 @@ impl Drop for Passing {
 // === impl Guard ===
 
 /// The whole response for a problem that hyper, or nobody, would answer; the connection closes after it.
-pub fn last_words(kind: Kind) -> Vec<u8> {
+pub fn last_words(kind: Kind, headers: CommonHeaders) -> Vec<u8> {
     let response = Answer::from(super::Problem::from(kind)).into_response();
     let mut text = format!("HTTP/1.1 {}\r\nserver: {}\r\nconnection: close\r\n", kind.status(), super::server::SERVER)
         .into_bytes();
-    for (name, value) in response.headers() {
-        text.extend_from_slice(name.as_str().as_bytes());
+    let own = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    for (name, value) in headers.iter().map(|(name, value)| (*name, value.as_bytes())).chain(own) {
+        text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(value);
         text.extend_from_slice(b"\r\n");
     }
     text.extend_from_slice(b"\r\n");
@@ -150,7 +155,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             None => Pin::new(&mut this.inner).poll_write(cx, buf),
             Some((start, kind)) => {
                 this.replacement.extend_from_slice(buf.get(..start).unwrap_or_default());
-                this.replacement.extend_from_slice(&last_words(kind));
+                this.replacement.extend_from_slice(&last_words(kind, this.headers));
                 Poll::Ready(Ok(buf.len()))
             }
         }
@@ -191,7 +196,7 @@ mod tests {
             &b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"[..],
             b"HTTP/1.1 400 Bad Request\r\ncontent-length: 4\r\n\r\n\r\n\r\n",
             b"\r\n\r\n",
-            &last_words(Kind::BadRequest),
+            &last_words(Kind::BadRequest, &[]),
         ] {
             assert_eq!(bare_error(ours), None);
         }

@@ -23,6 +23,7 @@ pub use answer::Answer;
 pub use body::{AnswerBody, Chunks, RequestBody, chunks};
 pub use drain::Drain;
 pub use forwarded::client_address;
+pub use guard::CommonHeaders;
 pub use problem::{Kind, Problem};
 pub use request::Request;
 pub use request_id::RequestId;

@@ -25,7 +25,7 @@ use super::{
     Answer, Drain, Kind, Problem, Request, RequestId, Tls,
     body::AnswerBody,
     guard,
-    guard::{Gate, Guard},
+    guard::{CommonHeaders, Gate, Guard},
     request_id,
     unread::Leftovers,
 };
@@ -77,6 +77,8 @@ pub struct Served {
 pub trait Service: 'static {
     /// What stands for a route where none is known, as an index that telemetry knows.
     const NO_ROUTE: usize = 0;
+    /// Headers of answers to requests that cannot be read, beside those that all have.
+    const HEADERS: CommonHeaders = &[];
 
     /// Answers one.
     fn call(&self, request: Request) -> impl Future<Output = Served>;
@@ -231,7 +233,7 @@ impl<S: Service> Connection<S> {
             .max_headers(serving.limits.header_fields)
             .half_close(false);
         let mut connection = builder
-            .serve_connection(TokioIo::new(Guard::new(stream, gate.clone())), handler)
+            .serve_connection(TokioIo::new(Guard::new(stream, gate.clone(), S::HEADERS)), handler)
             .with_upgrades();
         let mut reading = std::pin::pin!(leftovers.read());
         let served = async { Some((&mut connection).await) };
@@ -253,7 +255,7 @@ impl<S: Service> Connection<S> {
         {
             let mut stream = parts.io.into_inner();
             // The client may be gone; there is nobody to tell then.
-            let _ = stream.write_all(&guard::last_words(Kind::RequestTimeout)).await;
+            let _ = stream.write_all(&guard::last_words(Kind::RequestTimeout, S::HEADERS)).await;
             let _ = stream.shutdown().await;
         }
     }
