@@ -334,7 +334,7 @@ impl Api {
             telemetry::count(Counter::AuthSignature);
             refused(error)
         })?;
-        self.refuse_replay(&head.method, claim.signature()).await?;
+        self.refuse_replay(&head.method, &routed_method(request), claim.signature()).await?;
         Ok((key, body))
     }
 
@@ -348,9 +348,15 @@ impl Api {
         Ok(found.filter(|key| key.is_active))
     }
 
-    async fn refuse_replay(&self, method: &Method, signature: &str) -> Result<(), Problem> {
-        if !self.settings.replay_protection || method.is_safe() {
+    /// Refuses a signature that was seen before, where what is asked changes something. A signature covers the method
+    /// that was `sent`; those of safe methods are not remembered, and so may not be used for another.
+    async fn refuse_replay(&self, sent: &Method, routed: &Method, signature: &str) -> Result<(), Problem> {
+        if !self.settings.replay_protection || (sent.is_safe() && routed.is_safe()) {
             return Ok(());
+        }
+        if sent.is_safe() {
+            telemetry::count(Counter::AuthReplay);
+            return Err(Kind::AuthFailed.because(format!("{sent} may not stand for {routed}")));
         }
         match replay::is_first_use(&self.replay, &self.namespace, signature).await {
             Ok(true) => Ok(()),
