@@ -3,9 +3,12 @@
 //! Every write is safe if this worker is the leader no more: each is conditional on the row's state.
 
 use std::{
+    collections::HashMap,
     rc::Rc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use futures_util::future::join_all;
 
 use super::{Error, Registry, time_limits};
 use crate::{
@@ -57,17 +60,22 @@ impl Registry {
     async fn find_lost_agents(&self) -> Result<(), Error> {
         // Without the times nobody is called lost.
         let Ok(seen) = last_seen::all(&self.stores.liveness).await else { return Ok(()) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        for agent in agents::alive(&self.stores.postgres).await? {
-            let silent = seen.get(&agent.id).is_none_or(|at| now - at > self.heartbeat_timeout.as_secs_f64());
-            if silent
-                && !self.answers(&agent.addr).await
-                && agents::gone(&self.stores.postgres, &agent.id, "LOST").await?
-            {
+        let mut silent = agents::alive(&self.stores.postgres).await?;
+        silent.retain(|agent| self.is_silent(&seen, &agent.id));
+        // All at once: each that does not answer takes its time.
+        let answers = join_all(silent.iter().map(|agent| self.answers(&agent.addr))).await;
+        for (agent, answers) in silent.iter().zip(answers) {
+            if !answers && agents::gone(&self.stores.postgres, &agent.id, "LOST").await? {
                 tracing::warn!(agent = %agent.id, "an agent is lost");
             }
         }
         Ok(())
+    }
+
+    /// Whether it is too long since an agent was seen, so that it is about to be asked whether it lives.
+    pub(super) fn is_silent(&self, seen: &HashMap<String, f64>, agent: &str) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        seen.get(agent).is_none_or(|at| now - at > self.heartbeat_timeout.as_secs_f64())
     }
 
     /// An agent that answers is alive, whatever became of its events.
@@ -80,7 +88,7 @@ impl Registry {
             tracing::warn!(session = %row.id, status = %row.status, "a session was left half done");
             self.forget_everywhere(row.id).await;
             match row.status.as_str() {
-                "TERMINATING" => drop(self.end(&row, "user-requested").await?),
+                "TERMINATING" => drop(self.end(&row, "user-requested", Duration::ZERO).await?),
                 "RESTARTING" => self.abandon(&row, "restart-failed").await?,
                 _ => self.abandon(&row, "creation-abandoned").await?,
             }

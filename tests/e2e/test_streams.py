@@ -192,6 +192,15 @@ def test_a_key_that_is_switched_off_orders_nothing(cluster, agent):
         assert code == 1008 and "active" in messages[-1]["data"]
 
 
+def test_an_agent_that_is_slow_to_answer_a_ping_lives(cluster):
+    agent = TerminalAgent(cluster, "--slow-ping")
+    try:
+        assert [agent.next("call")[0] for _ in range(2)] == ["ping"] * 2
+        assert cluster.sql(f"SELECT status FROM agents WHERE id = '{agent.id}'") == [["ALIVE"]]
+    finally:
+        agent.end()
+
+
 # Clients that do not read
 
 
