@@ -34,8 +34,8 @@ use crate::{
     },
 };
 
-/// Longest message of a client, in bytes.
-pub const LONGEST: usize = 64 << 10;
+/// Longest message of a client, in bytes: a paste of 768 KiB in base64.
+pub const LONGEST: usize = 1 << 20;
 /// Longest message to a client, in bytes: a piece of output in base64.
 pub const LARGEST: usize = 32 << 10;
 /// Output that is sent in one message, in bytes.

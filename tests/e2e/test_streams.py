@@ -91,6 +91,14 @@ def test_keys_go_in_and_output_comes_out(agent, client, place):
         assert terminal.shows(everything * 2).endswith(everything * 2)
 
 
+def test_a_long_paste_goes_in_whole(agent, client, place):
+    paste = b"0123456789abcdef" * (400 << 6)
+    with Terminal(client, place[0]) as terminal:
+        terminal.echoes(b"k")
+        terminal.type(paste)
+        assert terminal.shows(paste * 2).endswith(paste * 2)
+
+
 def test_viewers_see_the_same(agent, client, place):
     with Terminal(client, place[0]) as one, Terminal(client, place[0]) as other:
         for terminal in (one, other):
@@ -132,7 +140,7 @@ def test_what_is_not_understood_is_told_and_harms_nothing(client, place):
 @pytest.mark.parametrize(
     ("opcode", "payload", "options", "code"),
     [
-        (TEXT, b"x" * 70_000, {}, 1009),
+        (TEXT, b"x" * ((1 << 20) + 1), {}, 1009),
         (TEXT, b"\xff\xfe", {}, 1007),
         (TEXT, b"{}", {"masked": False}, 1002),
         (3, b"", {}, 1002),
