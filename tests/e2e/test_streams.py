@@ -363,6 +363,32 @@ def test_input_and_interrupts_go_in(agent, client, place):
         assert socket.closed() == (1000, [])
 
 
+def end(client, token):
+    assert client.destroy(token).status == 200
+
+
+def restart(client, token):
+    assert client.signed("PATCH", f"/v4/kernel/{token}").status == 204
+
+
+@pytest.mark.parametrize("befalls", [end, restart])
+def test_a_run_that_waits_for_input_ends_with_its_kernel(fresh, client, befalls):
+    _, token, _ = fresh
+    with WebSocket(client, f"/v4/stream/kernel/{token}/execute") as socket:
+        socket.send({"mode": "query", "runId": "r", "code": "ask"})
+        assert socket.receive()["status"] == "waiting-input"
+        befalls(client, token)
+        code, results = socket.closed()
+    assert code == 1000 and [(it["runId"], it["status"], it["exitCode"]) for it in results] == [("r", "finished", 130)]
+
+
+def test_a_status_that_nobody_understands_ends_a_run(client, place):
+    with WebSocket(client, f"/v4/stream/kernel/{place[0]}/execute") as socket:
+        socket.send({"mode": "query", "runId": "r", "code": "odd"})
+        code, results = socket.closed()
+    assert code == 1011 and results[0]["status"] == "dancing" and results[1]["type"] == "error", results
+
+
 def test_a_run_on_a_real_kernel(client, session):
     with WebSocket(client, f"/v4/stream/kernel/{session}/execute") as socket:
         code = "import time\nfor n in range(4):\n    print(n, flush=True)\n    time.sleep(1)\nprint(input('? '))"

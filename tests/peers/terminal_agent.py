@@ -112,6 +112,8 @@ class Agent:
         status, console = "finished", [("stdout", f"{mode}:{code}")]
         if code == "ask":
             status = "waiting-input"
+        elif code == "odd":
+            status = "dancing"
         elif code == "long" or (mode == "continue" and self.left):
             self.left = 3 if code == "long" else self.left - 1
             status = "continued" if self.left else "finished"
