@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use super::{
     Caller, Place,
     caller::{Refusal, ended, going_away, inactive, line},
+    fickle::Fickle,
     kernel::{self, Input, Output},
     keys::Keys,
     message::{self, FromClient, Order},
@@ -230,7 +231,7 @@ impl Viewer {
 
     /// Keeps a way to the kernel, and carries keys and output.
     async fn relay(&self) -> End {
-        let mut patience = FIND_TIME;
+        let (mut patience, mut fickle) = (FIND_TIME, Fickle::default());
         loop {
             let mut way = match Box::pin(self.find(patience)).await {
                 Ok(way) => way,
@@ -238,11 +239,16 @@ impl Viewer {
             };
             self.keys.settle();
             patience = FIND_AGAIN_TIME;
+            let made = Instant::now();
             match self.carry(&mut way).await {
                 Lost::End(end) => return end,
                 Lost::Moved => {}
                 Lost::Broken(error) => {
                     tracing::debug!(%error, session = %self.caller.session.id, "a terminal was lost");
+                    if fickle.ended(made, Instant::now()) {
+                        let why = "the terminal ends each connection at once: it may have too many viewers";
+                        return Some(Close::new(Code::TryLater, why));
+                    }
                     engine::sleep(LOOK_EVERY).await;
                 }
             }

@@ -335,6 +335,29 @@ def test_a_real_shell(client):
         assert terminal.closed()[0] == 1000
 
 
+def test_one_viewer_too_many_is_told(client):
+    """The agent's terminals have 32 viewers at most; the others are not disturbed, and there is room again later."""
+    token = client.started(lang="shell")
+    viewers = [Terminal(client, token) for _ in range(32)]
+    try:
+        for viewer in viewers:
+            viewer.type(b"echo $((6 * 7))\n")
+            viewer.shows(b"42")
+        with Terminal(client, token) as late:
+            code, messages = late.closed()
+        assert code == 1013 and "viewers" in messages[-1]["data"], messages
+        viewers[0].type(b"echo $((7 * 7))\n")
+        for viewer in viewers:
+            viewer.shows(b"49")
+        viewers.pop().__exit__()
+        with Terminal(client, token) as next_one:
+            next_one.type(b"echo $((8 * 7))\n")
+            next_one.shows(b"56")
+    finally:
+        for viewer in viewers:
+            viewer.__exit__()
+
+
 # Runs
 
 
