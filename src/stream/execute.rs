@@ -48,7 +48,11 @@ pub trait Dialect {
 
 /// Serves a client until its run has finished, or it goes, or the worker.
 pub async fn serve(socket: Socket, caller: Caller, place: Place, dialect: impl Dialect) {
-    let end = Follower { socket: &socket, caller: &caller, dialect: &dialect }.follow(&place).await;
+    let follower = Follower { socket: &socket, caller: &caller, dialect: &dialect };
+    let end = tokio::select! {
+        end = follower.follow(&place) => end,
+        () = caller.is_shut_out() => follower.tell(inactive().reason, Code::Policy).await,
+    };
     Box::pin(socket.close(end)).await;
 }
 
@@ -206,9 +210,6 @@ impl<D: Dialect> Follower<'_, D> {
                 () = self.socket.is_silent() => return Err(None),
                 Some(error) = errors.recv() => self.socket.send(message::error(&error)).await,
                 () = &mut ping => {
-                    if !self.caller.is_welcome().await {
-                        return Err(Some(inactive()));
-                    }
                     ping = engine::sleep(PING_EVERY);
                     self.socket.ping().await
                 }

@@ -124,6 +124,7 @@ impl Viewer {
             end = self.obey(orders, errors) => end,
             end = self.relay() => end,
             end = self.watch() => end,
+            () = self.caller.is_shut_out() => Some(inactive()),
             () = self.socket.is_silent() => None,
             () = self.place.is_called_in() => Some(going_away()),
         }
@@ -315,9 +316,6 @@ impl Viewer {
                 },
                 Some(error) = errors.recv() => self.socket.send(message::error(&error)).await,
                 () = &mut ping => {
-                    if !Box::pin(self.caller.is_welcome()).await {
-                        return Lost::End(Some(inactive()));
-                    }
                     self.pinged.set(Instant::now());
                     ping = engine::sleep(PING_EVERY);
                     self.socket.ping().await

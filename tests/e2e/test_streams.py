@@ -190,14 +190,19 @@ def test_the_rate_limit_holds_for_orders(cluster, agent):
 def test_a_key_that_is_switched_off_orders_nothing(cluster, agent):
     client = cluster.new_key()
     token, _ = agent.session(client)
-    with Terminal(client, token) as terminal:
+    execute = f"/v4/stream/kernel/{token}/execute"
+    with Terminal(client, token) as terminal, Events(client, token) as events, WebSocket(client, execute) as run:
         terminal.echoes(b"k")
+        run.send({"mode": "query", "runId": None, "code": "ask"})
+        assert run.receive()["status"] == "waiting-input"
+        cluster.sql(f"UPDATE keypairs SET rate_limit = 29999 WHERE access_key = '{client.access_key}'")
+        terminal.echoes(b"l")
         cluster.sql(f"UPDATE keypairs SET is_active = false WHERE access_key = '{client.access_key}'")
-        # Every worker hears of it at once, but not before this one asks.
-        eventually(lambda: client.info(token).status == 401)
-        terminal.send({"type": "ping"})
-        code, messages = terminal.closed()
-        assert code == 1008 and "active" in messages[-1]["data"]
+        # Nothing is asked for: every stream hears of it.
+        for stream in (terminal, run):
+            code, messages = stream.closed()
+            assert code == 1008 and "active" in messages[-1]["data"]
+        assert events.event() is None
 
 
 def test_an_agent_that_is_slow_to_answer_a_ping_lives(cluster):
@@ -494,6 +499,16 @@ def test_what_was_missed_comes_first(fresh, client):
         names = [events.event() for _ in range(4)]
     assert [name and name[0] for name in names] == ["restarted", "restarted", "terminated", None]
     assert client.signed("GET", f"/v4/stream/kernel/{token}/events").problem == (404, "kernel-not-found")
+
+
+def test_a_page_goes_on_with_another_ticket(fresh, client):
+    _, token, _ = fresh
+    with Events(client, token, ticket=ticket(client)) as events:
+        at = events.id
+    assert client.signed("PATCH", f"/v4/kernel/{token}").status == 204
+    for query in (f"last_event_id={at}", f"x=1&last_event_id={at}"):
+        with Events(client, token, ticket=ticket(client), query=query) as events:
+            assert events.event()[0] == "restarted"
 
 
 def test_events_are_their_owners(cluster, client, place):
