@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::{
     admin::{self, AdminService},
     agents::{self, AgentPool},
-    api::{Api, ApiService, Settings, StandsOn},
+    api::{Api, ApiService, Cors, Settings, StandsOn},
     config,
     engine::{self, Engine, Listener},
     http::{self, Drain, Limits, Serving, Tls},
@@ -200,7 +200,11 @@ impl Worker {
             max_body: config.max_body,
             sign_methods: config.sign_methods,
             replay_protection: config.replay_protection,
-            cors_origins: config.cors_origins.clone(),
+            cors: Cors {
+                origins: config.cors_origins.clone(),
+                headers: config.cors_headers.clone(),
+                methods: config.cors_methods.clone(),
+            },
             anonymous_limit: config.anonymous_limit,
             trusted_proxies: config.trusted_proxies.clone(),
             introspection: !config.no_introspection,

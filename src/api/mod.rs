@@ -30,6 +30,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use ipnet::IpNet;
 
 pub use call::Call;
+pub use cors::Cors;
 pub use route::{ROUTES, labels};
 
 use self::{
@@ -63,8 +64,8 @@ pub struct Settings {
     pub sign_methods: HashSet,
     /// Whether a signature of a changing request may be used once only.
     pub replay_protection: bool,
-    /// Origins whose pages may call; `*` is any.
-    pub cors_origins: Vec<String>,
+    /// What pages of other origins may do.
+    pub cors: Cors,
     /// Unsigned requests that an address may send in a window; none: any number.
     pub anonymous_limit: Option<u32>,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
@@ -199,7 +200,7 @@ impl Service for ApiService {
             answer = problem.into();
         }
         context.rate.write(&mut answer, context.version);
-        cors::write(&mut answer, &self.api.settings.cors_origins, origin.as_ref());
+        self.api.settings.cors.write(&mut answer, origin.as_ref());
         Served { answer, route: context.route, access_key: context.access_key }
     }
 }
@@ -221,7 +222,7 @@ impl Api {
         let found = match route::find(&routed_method(&request), request.path()) {
             Ok(found) => found,
             Err(Unrouted::Problem(problem)) => return Err(problem),
-            Err(Unrouted::Methods(methods)) => return cors::preflight_or_refuse(&request, &methods),
+            Err(Unrouted::Methods(methods)) => return self.settings.cors.preflight_or_refuse(&request, &methods),
         };
         context.route = found.index;
         let Some(route) = found.route() else { return Err(Kind::NotFound.into()) };
