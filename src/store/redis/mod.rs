@@ -26,7 +26,7 @@ use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisConnectio
 use tokio::sync::Notify;
 
 pub use bells::{Bell, Bells};
-pub use ledger::{Ledger, Taken, Unflushed};
+pub use ledger::{Ledger, OnTheirWay, Taken, Unflushed};
 
 use crate::{
     config::HostPort,
