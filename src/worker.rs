@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::{
     admin::{self, AdminService},
     agents::{self, AgentPool},
-    api::{Api, ApiService, Settings, StandsOn},
+    api::{Api, ApiService, Cors, Settings, StandsOn},
     config,
     engine::{self, Engine, Listener},
     http::{self, Drain, Limits, Serving, Tls},
@@ -114,10 +114,9 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
     let events = Listener::from_fd(listeners.events)?;
     let registry = worker.registry.clone();
     engine::spawn(agents::serve_events(events, config.agent_networks.clone(), move |event| registry.hear(event)));
-    engine::spawn(write_log(log.clone()));
-    engine::spawn(worker.clone().watch());
-    engine::spawn(worker.registry.clone().lead());
-    engine::spawn(worker.clone().tidy_folders());
+    let writing = log.clone();
+    engine::spawn_lasting(move || write_log(writing.clone()));
+    worker.start_lasting();
     let operators = Listener::from_fd(listeners.admin)?;
     let serving = Serving { limits: Limits::default(), tls, drain, drain_time: config.drain_timeout };
     let plain = Serving { tls: None, drain_time: Duration::ZERO, ..serving.clone() };
@@ -188,12 +187,24 @@ impl Worker {
         Ok(Rc::new(Worker { postgres, keys, ledger, etcd, registry, folders, gate }))
     }
 
+    /// Starts what goes on beside requests.
+    fn start_lasting(self: &Rc<Self>) {
+        let (watching, leading, tidying) = (self.clone(), self.registry.clone(), self.clone());
+        engine::spawn_lasting(move || watching.clone().watch());
+        engine::spawn_lasting(move || leading.clone().lead());
+        engine::spawn_lasting(move || tidying.clone().tidy_folders());
+    }
+
     fn api(&self, config: &config::Gateway, streams: &Rc<Streams>) -> Rc<Api> {
         let settings = Settings {
             max_body: config.max_body,
             sign_methods: config.sign_methods,
             replay_protection: config.replay_protection,
-            cors_origins: config.cors_origins.clone(),
+            cors: Cors {
+                origins: config.cors_origins.clone(),
+                headers: config.cors_headers.clone(),
+                methods: config.cors_methods.clone(),
+            },
             anonymous_limit: config.anonymous_limit,
             trusted_proxies: config.trusted_proxies.clone(),
             introspection: !config.no_introspection,

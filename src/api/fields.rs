@@ -76,24 +76,20 @@ impl Fields {
         self.typed(name, "true or false", Value::as_bool)
     }
 
-    /// A number above 0, if it is there; clients of release 1.5 write amounts as text.
+    /// A number above 0, if it is there; clients from release 1.4 on write amounts as text.
     ///
     /// # Errors
     /// It is something else.
     pub fn positive(&self, name: &str) -> Result<Option<f64>, Problem> {
-        let read = |value: &Value| {
-            let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
-            number.filter(|number| *number > 0.0 && number.is_finite())
-        };
-        self.typed(name, "a number above 0", read)
+        self.typed(name, "a number above 0", |value| amount(value).filter(|number| *number > 0.0))
     }
 
-    /// A number that is 0 or more, if it is there.
+    /// A number that is 0 or more, if it is there; clients from release 1.4 on write it as text.
     ///
     /// # Errors
     /// It is something else.
     pub fn at_least_zero(&self, name: &str) -> Result<Option<f64>, Problem> {
-        self.typed(name, "a number from 0", |value| value.as_f64().filter(|number| *number >= 0.0))
+        self.typed(name, "a number from 0", |value| amount(value).filter(|number| *number >= 0.0))
     }
 
     /// A list of texts; an absent one is empty.
@@ -118,6 +114,12 @@ impl Fields {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.members.iter().map(|(name, value)| (name.as_str(), value))
     }
+}
+
+/// A finite number, or the text of one.
+fn amount(value: &Value) -> Option<f64> {
+    let number: Option<f64> = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.filter(|number| number.is_finite())
 }
 
 #[cfg(test)]

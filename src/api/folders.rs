@@ -19,7 +19,7 @@ use crate::{
 /// The header that tells the bytes of all files of a download.
 const TOTAL: HeaderName = HeaderName::from_static("x-total-payloads-length");
 
-/// Most bytes of what a client would still send of a refused upload that are read, so that it hears the reason.
+/// An upload may be as long as it likes: its folder's limits bound it.
 const NO_LIMIT: u64 = u64::MAX;
 
 /// `POST /folders`: makes a folder.

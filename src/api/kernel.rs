@@ -276,7 +276,13 @@ mod tests {
         refuse(with(json!({"mounts": ["\0"]})), "mounts");
         refuse(with(json!({"instanceCores": 0})), "instanceCores");
         refuse(with(json!({"instanceGPUs": -1})), "instanceGPUs");
-        assert_eq!(wanted(&fields(with(json!({"instanceGPUs": 0}))), ApiVersion::V4).unwrap().gpus, Some(0.0));
+        for (sent, gpus) in [(json!(0), 0.0), (json!("0"), 0.0), (json!("1"), 1.0), (json!(" 0.5 "), 0.5)] {
+            let wanted = wanted(&fields(with(json!({"instanceGPUs": sent}))), ApiVersion::V4).unwrap();
+            assert_eq!(wanted.gpus, Some(gpus));
+        }
+        for wrong in ["-1", "", "one", "inf", "NaN"] {
+            refuse(with(json!({"instanceGPUs": wrong})), "instanceGPUs");
+        }
         refuse(with(json!({"instanceMemory": -1})), "instanceMemory");
         refuse(with(json!({"clusterSize": 2})), "clusterSize");
     }

@@ -18,6 +18,8 @@ use crate::{
 
 /// Most paths of a download.
 const PATHS: usize = 5;
+/// Bytes of an archive that are given to the client's connection at once.
+const PIECE: usize = 64 << 10;
 
 /// `GET /kernel/{id}/files`: what is in a folder of the kernel.
 ///
@@ -41,7 +43,8 @@ pub async fn list(call: Call) -> Result<Answer, Problem> {
 /// `GET /kernel/{id}/download`: files and folders of the kernel, each as a tar archive in a part of its own.
 ///
 /// The first one is fetched before anything is answered, so that what is wrong with it can be told; where a later
-/// one fails, the answer breaks off. No more than one is in memory at a time.
+/// one fails, the answer breaks off. The next one is fetched when the client has taken the last, but for what hyper
+/// and the system buffer: no more than one is in memory at a time, and, for a moment, what it is decoded from.
 ///
 /// # Errors
 /// 400: no path, too many, or one that leads out. The agent fails with the first, or is too old.
@@ -94,6 +97,7 @@ impl Sending {
     }
 
     async fn part(&self, path: &WorkPath, archive: Vec<u8>) -> Result<(), Gone> {
+        let archive = Bytes::from(archive);
         let (name, length) = (attachment(path.as_str()), archive.len().to_string());
         // Clients of release 1.5 take what does not begin with `Content-` for the archive.
         let headers = [
@@ -102,13 +106,22 @@ impl Sending {
             ("Content-Disposition", name.as_str()),
         ];
         self.send(self.writer.head(&headers)).await?;
-        self.send(archive.into()).await?;
+        send_whole(&self.chunks, archive).await?;
         self.send(MixedWriter::PART_END).await
     }
 
     async fn send(&self, bytes: Bytes) -> Result<(), Gone> {
         self.chunks.send(Ok(bytes)).await.map_err(|_| Gone)
     }
+}
+
+/// Sends bytes piece by piece, and waits until the last is taken: the memory is free then.
+async fn send_whole(chunks: &Chunks, mut bytes: Bytes) -> Result<(), Gone> {
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(PIECE));
+        chunks.send(Ok(piece)).await.map_err(|_| Gone)?;
+    }
+    chunks.reserve_many(chunks.max_capacity()).await.map(drop).map_err(|_| Gone)
 }
 
 /// A parameter's values. Clients of different releases put it into the query, a JSON body, or a body that is written
@@ -132,4 +145,50 @@ pub(super) fn parameters(call: &Call, name: &str) -> Result<Vec<String>, Problem
 
 fn work_path(name: &str, text: &str) -> Result<WorkPath, Problem> {
     WorkPath::parse(text).map_err(|why| Kind::InvalidApiParams.because(format!("{name} {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc, sync::Arc};
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    struct Archive(Vec<u8>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+    impl AsRef<[u8]> for Archive {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn an_archive_is_out_of_memory_before_the_next_is_fetched() {
+        let run = || async {
+            let (chunks, mut body) = chunks();
+            let (held, sent) = (Arc::new(()), Rc::new(Cell::new(0)));
+            let (count, done) = (held.clone(), sent.clone());
+            engine::spawn(async move {
+                for number in 1..=3 {
+                    let archive = Bytes::from_owner(Archive(vec![number; 10 * PIECE + 1], count.clone()));
+                    assert!(send_whole(&chunks, archive).await.is_ok());
+                    done.set(number);
+                }
+            });
+            // A client that reads nothing: the first goes no further than its connection's room.
+            for _ in 0..100 {
+                engine::yield_now().await;
+            }
+            assert_eq!((sent.get(), Arc::strong_count(&held)), (0, 3));
+            let mut read = 0;
+            while let Some(frame) = body.frame().await {
+                read += frame.unwrap().into_data().unwrap().len();
+                // The task's own, this test's, and one archive's at most.
+                assert!(Arc::strong_count(&held) <= 3);
+            }
+            assert_eq!((sent.get(), read), (3, 3 * (10 * PIECE + 1)));
+        };
+        engine::block_on(engine::Engine::Epoll, run).unwrap();
+    }
 }

@@ -31,6 +31,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use ipnet::IpNet;
 
 pub use call::Call;
+pub use cors::Cors;
 pub use route::{ROUTES, labels};
 
 use self::{
@@ -40,8 +41,9 @@ use self::{
 };
 use crate::{
     auth::{ApiVersion, AuthError, Claim, DerivedKeys, HashSet, Headers},
+    engine,
     graphql::{Schemas, Sources},
-    http::{Answer, Kind, Problem, Request, Served, Service, client_address},
+    http::{Answer, CommonHeaders, Kind, Problem, Request, Served, Service, client_address, panicked},
     ratelimit::{Charge, Gate, GateError, SessionCount},
     registry::{Registry, Session, SessionName},
     store::{
@@ -63,8 +65,8 @@ pub struct Settings {
     pub sign_methods: HashSet,
     /// Whether a signature of a changing request may be used once only.
     pub replay_protection: bool,
-    /// Origins whose pages may call; `*` is any.
-    pub cors_origins: Vec<String>,
+    /// What pages of other origins may do.
+    pub cors: Cors,
     /// Unsigned requests that an address may send in a window; none: any number.
     pub anonymous_limit: Option<u32>,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
@@ -159,6 +161,9 @@ impl ApiService {
 }
 
 impl Service for ApiService {
+    const NO_ROUTE: usize = NO_ROUTE;
+    const HEADERS: CommonHeaders = rate::UNREAD;
+
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         client_address(peer, headers, &self.api.settings.trusted_proxies)
     }
@@ -188,20 +193,24 @@ impl Service for ApiService {
     }
 
     async fn call(&self, request: Request) -> Served {
-        let mut context = Context { rate: Rate::Unknown, route: NO_ROUTE, access_key: None };
+        let version = route::version(request.path()).or_else(|| header_version(&request));
+        let version = version.unwrap_or(ApiVersion::LATEST);
+        let mut context = Context { rate: Rate::Unknown, route: NO_ROUTE, version, access_key: None };
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let (version, client) = (header_version(&request), request.client);
-        let mut answer = match self.api.clone().respond(request, &mut context).await {
-            Ok(answer) => answer,
-            Err(problem) => problem.into(),
+        let (client, id) = (request.client, request.id.clone());
+        // Caught here, so that the answer has the headers that every answer has.
+        let mut answer = match engine::caught(self.api.clone().respond(request, &mut context)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(problem)) => problem.into(),
+            Err(panic) => panicked(&id, &panic).into(),
         };
         if context.access_key.is_none()
             && let Err(problem) = self.api.admit_anonymous(client, &mut context)
         {
             answer = problem.into();
         }
-        context.rate.write(&mut answer, version.unwrap_or(ApiVersion::LATEST));
-        cors::write(&mut answer, &self.api.settings.cors_origins, origin.as_ref());
+        context.rate.write(&mut answer, context.version);
+        self.api.settings.cors.write(&mut answer, origin.as_ref());
         Served { answer, route: context.route, access_key: context.access_key }
     }
 }
@@ -210,6 +219,8 @@ impl Service for ApiService {
 struct Context {
     rate: Rate,
     route: usize,
+    /// The path's, or the header's.
+    version: ApiVersion,
     access_key: Option<Rc<str>>,
 }
 
@@ -221,11 +232,11 @@ impl Api {
         let found = match route::find(&routed_method(&request), request.path()) {
             Ok(found) => found,
             Err(Unrouted::Problem(problem)) => return Err(problem),
-            Err(Unrouted::Methods(methods)) => return cors::preflight_or_refuse(&request, &methods),
+            Err(Unrouted::Methods(methods)) => return self.settings.cors.preflight_or_refuse(&request, &methods),
         };
         context.route = found.index;
         let Some(route) = found.route() else { return Err(Kind::NotFound.into()) };
-        let version = found.version.or_else(|| header_version(&request)).unwrap_or(ApiVersion::LATEST);
+        let version = context.version;
         let call = match route.access {
             Access::Open => Call::open(self, request, version),
             Access::Key | Access::Ticket => self.admit(request, route, found, version, context).await?,
@@ -337,7 +348,7 @@ impl Api {
             telemetry::count(Counter::AuthSignature);
             refused(error)
         })?;
-        self.refuse_replay(&head.method, claim.signature()).await?;
+        self.refuse_replay(&head.method, &routed_method(request), claim.signature()).await?;
         Ok((key, body))
     }
 
@@ -351,9 +362,15 @@ impl Api {
         Ok(found.filter(|key| key.is_active))
     }
 
-    async fn refuse_replay(&self, method: &Method, signature: &str) -> Result<(), Problem> {
-        if !self.settings.replay_protection || method.is_safe() {
+    /// Refuses a signature that was seen before, where what is asked changes something. A signature covers the method
+    /// that was `sent`; those of safe methods are not remembered, and so may not be used for another.
+    async fn refuse_replay(&self, sent: &Method, routed: &Method, signature: &str) -> Result<(), Problem> {
+        if !self.settings.replay_protection || (sent.is_safe() && routed.is_safe()) {
             return Ok(());
+        }
+        if sent.is_safe() {
+            telemetry::count(Counter::AuthReplay);
+            return Err(Kind::AuthFailed.because(format!("{sent} may not stand for {routed}")));
         }
         match replay::is_first_use(&self.replay, &self.namespace, signature).await {
             Ok(true) => Ok(()),

@@ -59,11 +59,6 @@ impl Parts {
         }
     }
 
-    /// Reads what is left, so that the client is through with sending when it is told what was wrong.
-    pub async fn drain(&mut self) {
-        while let Ok(Some(_)) = self.body.next().await {}
-    }
-
     /// What comes next, never that more is needed.
     async fn event(&mut self) -> Result<Event, Problem> {
         loop {

@@ -2,7 +2,11 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{auth::ApiVersion, http::Answer, ratelimit::Verdict};
+use crate::{
+    auth::ApiVersion,
+    http::{Answer, CommonHeaders},
+    ratelimit::Verdict,
+};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -13,6 +17,9 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const WINDOW_S: HeaderValue = HeaderValue::from_static("900");
 /// What is told where nobody is known to ask.
 const ANONYMOUS: u32 = 1000;
+/// The same, where nothing else is known either.
+pub const UNREAD: CommonHeaders =
+    &[("x-ratelimit-limit", "1000"), ("x-ratelimit-remaining", "1000"), ("x-ratelimit-window", "900")];
 
 /// How a key's window stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,5 +55,19 @@ impl Rate {
         if version.major() < 4 {
             answer.set(RESET, reset_ms.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_be_read_is_told_what_anybody_is() {
+        let mut answer = Answer::empty(http::StatusCode::NO_CONTENT);
+        Rate::Unknown.write(&mut answer, ApiVersion::LATEST);
+        let response = answer.into_response();
+        let told = |(name, value): &(&str, &str)| response.headers().get(*name).is_some_and(|it| it == value);
+        assert!(UNREAD.iter().all(told) && !response.headers().contains_key(RESET));
     }
 }

@@ -123,8 +123,6 @@ pub struct Match {
     pub index: usize,
     /// The path's parameter, as sent: percent-decoded by whoever parses it.
     pub param: Option<String>,
-    /// The version that the path's prefix names.
-    pub version: Option<ApiVersion>,
 }
 
 impl Match {
@@ -148,20 +146,25 @@ pub enum Unrouted {
 /// # Errors
 /// There is none.
 pub fn find(method: &Method, path: &str) -> Result<Match, Unrouted> {
-    let (version, rest) = split_version(path).map_err(Unrouted::Problem)?;
+    let (_, rest) = split_version(path).map_err(Unrouted::Problem)?;
     let parts = split(rest);
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
     let mut methods = Vec::new();
     for (index, route) in ROUTES.iter().enumerate() {
         let Some(param) = fits(route.path, &parts) else { continue };
         if route.method == *wanted {
-            return Ok(Match { index, param: param.map(str::to_owned), version });
+            return Ok(Match { index, param: param.map(str::to_owned) });
         }
         if !methods.contains(&&route.method) {
             methods.push(&route.method);
         }
     }
     if methods.is_empty() { Err(Unrouted::Problem(Kind::NotFound.into())) } else { Err(Unrouted::Methods(methods)) }
+}
+
+/// The version that a path names.
+pub fn version(path: &str) -> Option<ApiVersion> {
+    split_version(path).ok()?.0
 }
 
 /// The version of a `/v3/…` and the rest of the path.
@@ -209,7 +212,7 @@ mod tests {
 
     fn found(method: Method, path: &str) -> (&'static str, Option<String>, Option<u16>) {
         let found = find(&method, path).unwrap();
-        (found.route().unwrap().path, found.param, found.version.map(ApiVersion::major))
+        (found.route().unwrap().path, found.param, version(path).map(ApiVersion::major))
     }
 
     #[test]

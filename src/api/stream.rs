@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
-use super::{Call, kernel, translate::to_problem};
+use super::{Call, kernel, query, translate::to_problem};
 use crate::{
     auth::ApiVersion,
     engine,
@@ -68,9 +68,9 @@ pub async fn execute(mut call: Call) -> Result<Answer, Problem> {
 pub async fn events(call: Call) -> Result<Answer, Problem> {
     let place = place(&call)?;
     let watched = watched(&call).await?;
-    let registry = call.api.registry.clone();
+    let (registry, keyring) = (call.api.registry.clone(), call.api.keyring.clone());
     let (sender, body) = chunks();
-    engine::spawn(events::serve(sender, registry, watched, place));
+    engine::spawn(events::serve(sender, registry, keyring, watched, place));
     let mut answer = Answer::stream(StatusCode::OK, HeaderValue::from_static("text/event-stream"), body);
     answer.set(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx would keep events back.
@@ -105,7 +105,9 @@ fn caller(call: &Call) -> Result<Caller, Problem> {
 /// which is why this route finds and counts its session itself.
 async fn watched(call: &Call) -> Result<Watched, Problem> {
     let missing = || Problem::from(Kind::KernelNotFound);
-    let known = call.request.header("last-event-id").and_then(|id| id.parse::<EventId>().ok());
+    // A page that opens events anew, with another ticket, cannot set the header.
+    let named = query::values(call.query(), "last_event_id").pop();
+    let known = call.request.header("last-event-id").or(named.as_deref()).and_then(|id| id.parse::<EventId>().ok());
     let name = super::session_name(call.param.as_deref()).ok_or_else(missing)?;
     let live = live(call).await?;
     let ended = match known {
@@ -120,7 +122,8 @@ async fn watched(call: &Call) -> Result<Watched, Problem> {
     if live.is_none() && ended.is_empty() {
         return Err(missing());
     }
-    Ok(Watched { name, live, ended, after })
+    let access_key = call.key.as_ref().ok_or(Kind::AuthFailed)?.access_key.clone();
+    Ok(Watched { name, live, ended, after, access_key })
 }
 
 /// The session of that name, if it lives; it counts a query.

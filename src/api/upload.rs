@@ -23,11 +23,8 @@ const BODY_BYTES: u64 = (FILES * (FILE_BYTES + (16 << 10))) as u64;
 /// 400: it is no multipart body, has too many files, one too large, or a name that leads out. The agent fails.
 pub async fn upload(mut call: Call) -> Result<Answer, Problem> {
     let mut parts = Parts::of(&mut call, BODY_BYTES)?;
-    let taken = take(&call, &mut parts).await;
-    if taken.is_err() {
-        parts.drain().await;
-    }
-    taken.map(|()| Answer::empty(StatusCode::NO_CONTENT))
+    take(&call, &mut parts).await?;
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 
 async fn take(call: &Call, parts: &mut Parts) -> Result<(), Problem> {

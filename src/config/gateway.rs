@@ -15,7 +15,7 @@ use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 use super::{
     Connections, CpuList, Failure, HostPort, Secret, resolve,
-    values::{host, network, origin, seconds},
+    values::{header_name, host, method, network, origin, seconds},
 };
 use crate::auth::HashSet;
 use crate::engine::EngineChoice;
@@ -56,6 +56,24 @@ pub struct Gateway {
     #[arg(long, env = "BACKEND_CORS_ORIGINS", default_value = "*", value_name = "LIST",
           value_delimiter = ',', value_parser = origin, help_heading = "Service")]
     pub cors_origins: Vec<String>,
+
+    /// Headers that these pages may send
+    #[arg(
+        long,
+        env = "BACKEND_CORS_HEADERS",
+        default_value = "authorization,content-type,date,last-event-id,x-backendai-date,x-backendai-version,\
+                         x-method-override,x-request-id,x-sorna-date,x-sorna-version",
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = header_name,
+        help_heading = "Service"
+    )]
+    pub cors_headers: Vec<String>,
+
+    /// Methods that these pages may use, of those that a path has; * is all
+    #[arg(long, env = "BACKEND_CORS_METHODS", default_value = "*", value_name = "LIST",
+          value_delimiter = ',', value_parser = method, help_heading = "Service")]
+    pub cors_methods: Vec<String>,
 
     /// Networks of proxies whose X-Forwarded-For is believed
     #[arg(long, env = "BACKEND_TRUSTED_PROXIES", value_name = "CIDRS",
@@ -347,6 +365,8 @@ mod tests {
             (&["--engine", "kqueue"], "--engine"),
             (&["--sign-methods", "crc32"], "crc32"),
             (&["--workers", "2", "--cpus", "0"], "--cpus"),
+            (&["--cors-headers", "two words"], "--cors-headers"),
+            (&["--cors-methods", "FETCH"], "--cors-methods"),
             (&["--db-addr", "host"], "--db-addr"),
             (&["--service-port", "5002"], "--events-port"),
         ] {

@@ -83,6 +83,19 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     if text == "*" || named { Ok(text.to_owned()) } else { Err("not * and not SCHEME://HOST[:PORT]".to_owned()) }
 }
 
+/// A header's name, or `*` for any.
+pub(super) fn header_name(text: &str) -> Result<String, String> {
+    let name: Result<http::HeaderName, _> = text.trim().parse();
+    name.map(|name| name.as_str().to_owned()).map_err(|_| format!("`{text}` is no header's name"))
+}
+
+/// A method of the API, or `*` for any.
+pub(super) fn method(text: &str) -> Result<String, String> {
+    const METHODS: [&str; 8] = ["*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let named = text.trim().to_ascii_uppercase();
+    if METHODS.contains(&named.as_str()) { Ok(named) } else { Err(format!("not one of {}", METHODS.join(", "))) }
+}
+
 /// A host for others to reach us at: a name or an address, IPv6 without brackets.
 pub(super) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

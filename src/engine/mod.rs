@@ -11,6 +11,7 @@
 
 mod net;
 mod offload;
+mod panics;
 mod probe;
 mod time;
 
@@ -18,6 +19,7 @@ use std::{cell::Cell, fmt, future::Future, str::FromStr, time::Duration};
 
 pub use net::{Listener, Stream, resolve};
 pub use offload::offload;
+pub use panics::{caught, spawn, spawn_lasting};
 pub use probe::probe_io_uring;
 pub use time::{HyperTimer, Sleep, sleep, timeout};
 
@@ -121,9 +123,8 @@ async fn tick(nth: u32) {
     }
 }
 
-/// Starts a task of its own on this thread's engine. It may run before this returns (glommio polls it at once): no
-/// `RefCell` that it needs may be borrowed here.
-pub fn spawn(future: impl Future<Output = ()> + 'static) {
+/// Starts a task, which must not panic.
+fn start(future: impl Future<Output = ()> + 'static) {
     match current() {
         Engine::IoUring => drop(glommio::spawn_local(future).detach()),
         Engine::Epoll => drop(tokio::task::spawn_local(future)),

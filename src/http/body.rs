@@ -11,10 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::{Kind, Problem};
+use super::{
+    Kind, Problem,
+    guard::{Gate, Passing},
+    unread::Unread,
+};
 use crate::engine;
 
 /// Chunks of an answer that wait for a slow client.
@@ -30,7 +34,14 @@ pub enum AnswerBody {
     /// `Content-Length: 0` that clients of 2017 read.
     Nothing,
     /// Chunks as they come; an error breaks the answer off, so that the client sees that it is not whole.
-    Chunks(mpsc::Receiver<std::io::Result<Bytes>>),
+    Chunks(Produced),
+}
+
+/// What a producer sends.
+pub struct Produced {
+    chunks: mpsc::Receiver<std::io::Result<Bytes>>,
+    /// Lets it through where written answers are looked at.
+    passing: Option<Passing>,
 }
 
 /// Where a producer puts an answer's chunks.
@@ -39,19 +50,19 @@ pub type Chunks = mpsc::Sender<std::io::Result<Bytes>>;
 /// A body whose chunks are put into the sender; `send` fails once the client is gone.
 pub fn chunks() -> (Chunks, AnswerBody) {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    (sender, AnswerBody::Chunks(receiver))
+    (sender, AnswerBody::Chunks(Produced { chunks: receiver, passing: None }))
 }
 
 /// A request's body, part by part.
 pub struct RequestBody {
-    body: Option<Incoming>,
+    body: Option<Unread>,
     left: u64,
     limit: u64,
 }
 
 impl RequestBody {
     /// At most `limit` bytes of a body.
-    pub(super) fn new(body: Option<Incoming>, limit: u64) -> Self {
+    pub(super) fn new(body: Option<Unread>, limit: u64) -> Self {
         RequestBody { body, left: limit, limit }
     }
 
@@ -60,7 +71,7 @@ impl RequestBody {
     /// # Errors
     /// 413 if it is longer than its limit, 408 if a part takes too long, 400 if it is broken off or ill-framed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        while let Some(body) = &mut self.body {
+        while let Some(body) = self.body.as_mut().and_then(Unread::body) {
             let Some(frame) = engine::timeout(PART_TIME, body.frame()).await else {
                 self.body = None;
                 return Err(Kind::RequestTimeout.into());
@@ -83,6 +94,15 @@ impl RequestBody {
 
 // === impl AnswerBody ===
 
+impl AnswerBody {
+    /// Has it go through a gate, if its bytes are not ours.
+    pub(super) fn pass(&mut self, gate: &Gate) {
+        if let AnswerBody::Chunks(produced) = self {
+            produced.passing = Some(gate.open());
+        }
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = std::io::Error;
@@ -92,7 +112,9 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             AnswerBody::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             AnswerBody::Nothing => Poll::Ready(None),
-            AnswerBody::Chunks(receiver) => receiver.poll_recv(cx).map(|chunk| chunk.map(|c| c.map(Frame::data))),
+            AnswerBody::Chunks(produced) => {
+                produced.chunks.poll_recv(cx).map(|chunk| chunk.map(|c| c.map(Frame::data)))
+            }
         }
     }
 

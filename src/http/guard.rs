@@ -4,10 +4,19 @@
 //! offers no hook. No answer of ours with one of these codes has an empty body, so a head that ends what is
 //! written, has such a code and says `content-length: 0` can only be hyper's; it is replaced on its way out. The
 //! test is one comparison of four bytes for every other write.
+//!
+//! A body that is streamed may hold anything, a transcript of HTTP too, and so may a connection that speaks another
+//! protocol: these pass unseen. hyper flushes only what it has written all of, so that a flush after such a body's end
+//! says that the body is out. A request that cannot be parsed, comes right behind one whose answer is streamed, and is
+//! there before that flush, gets hyper's bare answer.
 
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -20,24 +29,79 @@ pub struct Guard<S> {
     inner: S,
     /// What stands in for hyper's answer, still to be written.
     replacement: Vec<u8>,
+    gate: Gate,
+    headers: CommonHeaders,
 }
+
+/// Headers that every answer of a service has, where nothing is known of the request.
+pub type CommonHeaders = &'static [(&'static str, &'static str)];
+
+/// Whether what is written is looked at. One thread uses it; it is `Send` since hyper wants connections to be.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<AtomicU8>);
+
+/// What is looked at.
+const HEADS: u8 = 0;
+/// A body goes through.
+const BODY: u8 = 1;
+/// A body was given to hyper to its end, and may not be written yet.
+const BODY_ENDS: u8 = 2;
+
+/// A body that goes through, until this is dropped.
+#[derive(Debug)]
+pub struct Passing(Gate);
 
 impl<S> Guard<S> {
     /// Wraps a stream.
-    pub fn new(inner: S) -> Self {
-        Guard { inner, replacement: Vec::new() }
+    pub fn new(inner: S, gate: Gate, headers: CommonHeaders) -> Self {
+        Guard { inner, replacement: Vec::new(), gate, headers }
     }
 }
 
+// === impl Gate ===
+
+impl Gate {
+    /// Lets a body through unseen.
+    pub fn open(&self) -> Passing {
+        self.0.store(BODY, Ordering::Relaxed);
+        Passing(self.clone())
+    }
+
+    /// Lets everything through from now on.
+    pub fn leave_open(&self) {
+        self.0.store(BODY, Ordering::Relaxed);
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != HEADS
+    }
+
+    /// All that hyper had to write is written.
+    fn flushed(&self) {
+        if self.0.load(Ordering::Relaxed) == BODY_ENDS {
+            self.0.store(HEADS, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.0.store(BODY_ENDS, Ordering::Relaxed);
+    }
+}
+
+// === impl Guard ===
+
 /// The whole response for a problem that hyper, or nobody, would answer; the connection closes after it.
-pub fn last_words(kind: Kind) -> Vec<u8> {
+pub fn last_words(kind: Kind, headers: CommonHeaders) -> Vec<u8> {
     let response = Answer::from(super::Problem::from(kind)).into_response();
     let mut text = format!("HTTP/1.1 {}\r\nserver: {}\r\nconnection: close\r\n", kind.status(), super::server::SERVER)
         .into_bytes();
-    for (name, value) in response.headers() {
-        text.extend_from_slice(name.as_str().as_bytes());
+    let own = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    for (name, value) in headers.iter().map(|(name, value)| (*name, value.as_bytes())).chain(own) {
+        text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(value);
         text.extend_from_slice(b"\r\n");
     }
     text.extend_from_slice(b"\r\n");
@@ -87,11 +151,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_replacement(cx))?;
-        match bare_error(buf) {
+        match if this.gate.is_open() { None } else { bare_error(buf) } {
             None => Pin::new(&mut this.inner).poll_write(cx, buf),
             Some((start, kind)) => {
                 this.replacement.extend_from_slice(buf.get(..start).unwrap_or_default());
-                this.replacement.extend_from_slice(&last_words(kind));
+                this.replacement.extend_from_slice(&last_words(kind, this.headers));
                 Poll::Ready(Ok(buf.len()))
             }
         }
@@ -99,6 +163,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.gate.flushed();
         ready!(this.poll_replacement(cx))?;
         Pin::new(&mut this.inner).poll_flush(cx)
     }
@@ -131,7 +196,7 @@ mod tests {
             &b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"[..],
             b"HTTP/1.1 400 Bad Request\r\ncontent-length: 4\r\n\r\n\r\n\r\n",
             b"\r\n\r\n",
-            &last_words(Kind::BadRequest),
+            &last_words(Kind::BadRequest, &[]),
         ] {
             assert_eq!(bare_error(ours), None);
         }

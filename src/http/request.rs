@@ -8,12 +8,12 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header, request::Parts};
 use http_body_util::BodyExt;
-use hyper::{
-    body::{Body, Incoming},
-    upgrade::OnUpgrade,
-};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 
-use super::{Kind, Problem, RequestBody, RequestId};
+use super::{
+    Kind, Problem, RequestBody, RequestId,
+    unread::{Leftovers, Unread},
+};
 use crate::engine;
 
 /// Longest time that a JSON body may take to arrive.
@@ -23,7 +23,7 @@ const BODY_TIME: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Request {
     parts: Parts,
-    body: Option<Incoming>,
+    body: Option<Unread>,
     /// Where the connection comes from.
     pub peer: SocketAddr,
     /// The address of the client, which may have called by way of proxies.
@@ -33,9 +33,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// Puts together what the connection gave.
-    pub fn new(request: http::Request<Incoming>, peer: SocketAddr, client: IpAddr, id: RequestId) -> Self {
+    /// Puts together what the connection gave; what is not read of its body goes to `leftovers`.
+    pub(super) fn new(
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+        client: IpAddr,
+        id: RequestId,
+        leftovers: Leftovers,
+    ) -> Self {
         let (parts, body) = request.into_parts();
+        let body = Unread::new(body, &parts.headers, leftovers);
         Request { parts, body: Some(body), peer, client, id }
     }
 
@@ -85,10 +92,11 @@ impl Request {
     /// 413 if it is longer than `limit` bytes, 408 if it takes too long, 400 if it is broken off or ill-framed.
     pub async fn read_body(&mut self, limit: usize) -> Result<Bytes, Problem> {
         let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
-        if body.is_end_stream() {
+        let (is_empty, at_least) = body.size();
+        if is_empty {
             return Ok(Bytes::new());
         }
-        if body.size_hint().lower() > limit as u64 {
+        if at_least > limit as u64 {
             return Err(too_large(limit));
         }
         match engine::timeout(BODY_TIME, collect(body, limit)).await {
@@ -102,15 +110,17 @@ fn too_large(limit: usize) -> Problem {
     Kind::BodyTooLarge.because(format!("at most {limit} bytes"))
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(mut unread: Unread, limit: usize) -> Result<Bytes, Problem> {
     let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while let Some(body) = unread.body()
+        && let Some(frame) = body.frame().await
+    {
         let frame = frame.map_err(|_| Kind::BadRequest.because("the body is broken"))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > limit {
             return Err(too_large(limit));
         }
-        if whole.is_empty() && body.is_end_stream() {
+        if whole.is_empty() && unread.size().0 {
             return Ok(data);
         }
         whole.extend_from_slice(&data);

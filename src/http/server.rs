@@ -16,12 +16,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::{Answer, Drain, Kind, Request, RequestId, Tls, body::AnswerBody, guard, guard::Guard, request_id};
+use super::{
+    Answer, Drain, Kind, Problem, Request, RequestId, Tls,
+    body::AnswerBody,
+    guard,
+    guard::{CommonHeaders, Gate, Guard},
+    request_id,
+    unread::Leftovers,
+};
 use crate::{
     engine::{self, HyperTimer, Listener, Stream},
     telemetry::LoggedRequest,
@@ -68,6 +75,11 @@ pub struct Served {
 
 /// Something that answers requests.
 pub trait Service: 'static {
+    /// What stands for a route where none is known, as an index that telemetry knows.
+    const NO_ROUTE: usize = 0;
+    /// Headers of answers to requests that cannot be read, beside those that all have.
+    const HEADERS: CommonHeaders = &[];
+
     /// Answers one.
     fn call(&self, request: Request) -> impl Future<Output = Served>;
 
@@ -207,8 +219,10 @@ impl<S: Service> Connection<S> {
 
     async fn run(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Connection { peer, serving, service } = self;
+        let (leftovers, gate) = (Leftovers::default(), Gate::default());
         let handler = service_fn(|request: http::Request<Incoming>| async {
-            Ok::<_, Infallible>(answer(&**service, request, *peer, &serving.drain).await)
+            let answer = answer(&**service, request, *peer, &serving.drain, leftovers.clone()).await;
+            Ok::<_, Infallible>(written(answer, &gate))
         });
         // Not `pipeline_flush`: it would keep back the answers before a request that cannot be parsed.
         let mut builder = http1::Builder::new();
@@ -218,17 +232,20 @@ impl<S: Service> Connection<S> {
             .max_header_size(serving.limits.head_bytes)
             .max_headers(serving.limits.header_fields)
             .half_close(false);
-        let mut connection = builder.serve_connection(TokioIo::new(Guard::new(stream)), handler).with_upgrades();
+        let mut connection = builder
+            .serve_connection(TokioIo::new(Guard::new(stream, gate.clone(), S::HEADERS)), handler)
+            .with_upgrades();
+        let mut reading = std::pin::pin!(leftovers.read());
         let served = async { Some((&mut connection).await) };
         let told = async {
             lingered(&serving.drain).await;
             None
         };
-        let outcome = match futures_lite::future::or(served, told).await {
+        let outcome = match beside(futures_lite::future::or(served, told), reading.as_mut()).await {
             Some(outcome) => outcome,
             None => {
                 Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
+                beside(&mut connection, reading).await
             }
         };
         // hyper ends a connection whose head took too long without a word.
@@ -238,10 +255,19 @@ impl<S: Service> Connection<S> {
         {
             let mut stream = parts.io.into_inner();
             // The client may be gone; there is nobody to tell then.
-            let _ = stream.write_all(&guard::last_words(Kind::RequestTimeout)).await;
+            let _ = stream.write_all(&guard::last_words(Kind::RequestTimeout, S::HEADERS)).await;
             let _ = stream.shutdown().await;
         }
     }
+}
+
+/// Waits for some work, beside some that has no end.
+async fn beside<T>(work: impl Future<Output = T>, endless: impl Future<Output = ()>) -> T {
+    futures_lite::future::or(work, async {
+        endless.await;
+        std::future::pending().await
+    })
+    .await
 }
 
 async fn answer<S: Service>(
@@ -249,13 +275,18 @@ async fn answer<S: Service>(
     request: http::Request<Incoming>,
     peer: SocketAddr,
     drain: &Drain,
-) -> http::Response<AnswerBody> {
+    leftovers: Leftovers,
+) -> Answer {
     let started = std::time::Instant::now();
     let mut in_flight = InFlight::new(service);
     let id = RequestId::of(request.headers(), rand::random);
     let client = service.client(peer.ip(), request.headers());
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let Served { mut answer, route, access_key } = service.call(Request::new(request, peer, client, id.clone())).await;
+    let request = Request::new(request, peer, client, id.clone(), leftovers);
+    let Served { mut answer, route, access_key } = match engine::caught(service.call(request)).await {
+        Ok(served) => served,
+        Err(panic) => Served { answer: panicked(&id, &panic).into(), route: S::NO_ROUTE, access_key: None },
+    };
     answer.set(header::SERVER, HeaderValue::from_static(SERVER));
     answer.set(request_id::HEADER, id.header());
     if drain.has_begun() && !answer.status().is_informational() {
@@ -275,7 +306,23 @@ async fn answer<S: Service>(
     };
     service.answered(&line, route);
     in_flight.answered = true;
-    answer.into_response()
+    answer
+}
+
+/// The response as hyper takes it, let through by the guard where its bytes are not ours.
+fn written(answer: Answer, gate: &Gate) -> http::Response<AnswerBody> {
+    let mut response = answer.into_response();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        gate.leave_open();
+    }
+    response.body_mut().pass(gate);
+    response
+}
+
+/// What a client is told where a panic kept its request from an answer. The log says what of, with the request's id.
+pub fn panicked(id: &RequestId, panic: &str) -> Problem {
+    tracing::error!(request = %id, %panic, "a request could not be answered");
+    Kind::InternalServerError.because(format!("request {id}"))
 }
 
 /// A request that waits for its answer; hyper drops it when its client goes away.

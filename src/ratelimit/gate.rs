@@ -87,7 +87,8 @@ impl Gate {
             whole_from: Cell::new(Some(Instant::now())),
             started: Instant::now(),
         });
-        engine::spawn(look(Rc::downgrade(&inner)));
+        let looked_at = Rc::downgrade(&inner);
+        engine::spawn_lasting(move || look(looked_at.clone()));
         Gate(inner)
     }
 

@@ -103,7 +103,8 @@ impl Registry {
         let deadline = Instant::now() + time_limits::CREATE;
         loop {
             match self.row(&access_key, &wanted.name).await? {
-                Some(row) if row.lang != plan.image.to_string() || !wanted.reuse => {
+                // One that is about to end is in nobody's way.
+                Some(row) if row.status != "TERMINATING" && (row.lang != plan.image.to_string() || !wanted.reuse) => {
                     return Err(Error::SessionExists);
                 }
                 Some(row) if matches!(row.status.as_str(), "PREPARING" | "TERMINATING") => {

@@ -97,7 +97,7 @@ impl Registry {
             Ok(value) => read(&run.id, &value)
                 .ok_or_else(|| CallError::Malformed("execute answered no status".into()))
                 .map_err(|error| Error::Agent(AgentOp::Execute, error))?,
-            Err(error) if is_kernel_gone(&error) => gone(&run.id),
+            Err(error) if is_kernel_gone(&error) => RunResult::gone(&run.id),
             Err(error) => return Err(Error::Agent(AgentOp::Execute, error)),
         };
         self.note(session, &run, &result).await;
@@ -172,14 +172,19 @@ fn finished(run_id: &str) -> RunResult {
     }
 }
 
-fn gone(run_id: &str) -> RunResult {
-    RunResult { exit_code: Some(EXIT_GONE), ..finished(run_id) }
-}
-
 /// Agents of release 1.0 fail like this when the kernel dies or is destroyed during `execute`.
 fn is_kernel_gone(error: &CallError) -> bool {
     matches!(error, CallError::Remote { kind, args, .. } if kind == "builtins.TypeError"
         && args.first().and_then(Value::as_str) == Some("'NoneType' object is not iterable"))
+}
+
+// === impl RunResult ===
+
+impl RunResult {
+    /// The end of a run whose kernel went away.
+    pub fn gone(run_id: &str) -> Self {
+        RunResult { exit_code: Some(EXIT_GONE), ..finished(run_id) }
+    }
 }
 
 // === impl Mode ===

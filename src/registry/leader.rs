@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     rc::Rc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -17,8 +17,7 @@ use crate::{
     engine,
     store::{
         postgres::{
-            PgError,
-            agents::{self, AgentRow},
+            PgError, agents,
             kernels::{self, End, SessionRow, Stats},
             ledger::{self, Batch},
         },
@@ -70,21 +69,22 @@ impl Registry {
     async fn find_lost_agents(&self) -> Result<(), Error> {
         // Without the times nobody is called lost.
         let Ok(seen) = last_seen::all(&self.stores.liveness).await else { return Ok(()) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let is_silent =
-            |agent: &AgentRow| seen.get(&agent.id).is_none_or(|at| now - at > self.heartbeat_timeout.as_secs_f64());
-        let silent = agents::alive(&self.stores.postgres).await?.into_iter().filter(is_silent);
-        // All at once: a rack that is gone must not take its agents' number times the time of a ping.
-        let looked = join_all(silent.map(|agent| self.look_after(agent))).await;
-        looked.into_iter().collect()
-    }
-
-    /// Calls an agent lost that does not answer either.
-    async fn look_after(&self, agent: AgentRow) -> Result<(), Error> {
-        if !self.answers(&agent.addr).await && agents::gone(&self.stores.postgres, &agent.id, "LOST").await? {
-            tracing::warn!(agent = %agent.id, "an agent is lost");
+        let mut silent = agents::alive(&self.stores.postgres).await?;
+        silent.retain(|agent| self.is_silent(&seen, &agent.id));
+        // All at once: each that does not answer takes its time.
+        let answers = join_all(silent.iter().map(|agent| self.answers(&agent.addr))).await;
+        for (agent, answers) in silent.iter().zip(answers) {
+            if !answers && agents::gone(&self.stores.postgres, &agent.id, "LOST").await? {
+                tracing::warn!(agent = %agent.id, "an agent is lost");
+            }
         }
         Ok(())
+    }
+
+    /// Whether it is too long since an agent was seen, so that it is about to be asked whether it lives.
+    pub(super) fn is_silent(&self, seen: &HashMap<String, f64>, agent: &str) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        seen.get(agent).is_none_or(|at| now - at > self.heartbeat_timeout.as_secs_f64())
     }
 
     /// An agent that answers is alive, whatever became of its events.
@@ -121,7 +121,9 @@ impl Registry {
         tracing::info!(session = %row.id, status = %row.status, "a session is finished by the leader");
         self.forget_everywhere(row.id).await;
         match row.status.as_str() {
-            "TERMINATING" => drop(self.end(row, row.status_info.as_deref().unwrap_or("user-requested")).await?),
+            "TERMINATING" => {
+                drop(self.end(row, row.status_info.as_deref().unwrap_or("user-requested"), Duration::ZERO).await?)
+            }
             "RESTARTING" => self.abandon(row, "restart-failed").await?,
             _ => self.abandon(row, "creation-abandoned").await?,
         }

@@ -17,6 +17,7 @@ mod leader;
 mod names;
 mod paths;
 mod queue;
+mod recount;
 mod restart;
 pub mod scheduler;
 mod sessions;
@@ -49,7 +50,7 @@ use crate::{
 mod time_limits {
     use super::Duration;
 
-    pub const PING: Duration = Duration::from_secs(2);
+    pub const PING: Duration = Duration::from_secs(5);
     pub const CREATE: Duration = Duration::from_secs(30);
     pub const RESTART: Duration = Duration::from_secs(30);
     pub const DESTROY: Duration = Duration::from_secs(10);

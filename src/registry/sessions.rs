@@ -8,7 +8,7 @@ use std::{collections::HashMap, rc::Rc, time::Duration, time::Instant};
 
 use uuid::Uuid;
 
-use super::{Error, Registry, SessionName};
+use super::{Error, Registry, SessionName, recount};
 use crate::store::{
     postgres::{
         PgError,
@@ -57,15 +57,15 @@ impl Registry {
         let remembered = self.cache.borrow().by_name.get(&(access_key.clone(), name.clone())).cloned();
         match remembered {
             Some(session) => Ok(session),
-            None => Ok(self.look_up(access_key, name).await?.0),
+            None => self.look_up(access_key, name).await,
         }
     }
 
-    /// A key's session of that name from PostgreSQL, and the queries that are counted there.
+    /// A key's session of that name from PostgreSQL.
     ///
     /// # Errors
     /// There is none that runs, or PostgreSQL is away.
-    pub async fn look_up(&self, access_key: &Rc<str>, name: &SessionName) -> Result<(Rc<Session>, u64), Error> {
+    pub async fn look_up(&self, access_key: &Rc<str>, name: &SessionName) -> Result<Rc<Session>, Error> {
         let row = kernels::find_live(&self.stores.postgres, access_key, name.as_str()).await?;
         let Some(row) = row.filter(|row| is_usable(&row.status)) else {
             self.cache.borrow_mut().by_name.remove(&(access_key.clone(), name.clone()));
@@ -82,7 +82,7 @@ impl Registry {
             created: Instant::now().checked_sub(millis(row.age_ms)).unwrap_or_else(Instant::now),
         });
         self.remember(session.clone());
-        Ok((session, row.num_queries.max(0).unsigned_abs()))
+        Ok(session)
     }
 
     /// Counts a query for a session that Redis does not know of: sessions of before Redis was emptied, or made by
@@ -91,15 +91,9 @@ impl Registry {
     /// # Errors
     /// The session has ended, or PostgreSQL is away.
     pub async fn count_anew(&self, session: &Session) -> Result<(Rc<Session>, u64), Error> {
-        let (found, counted) = self.look_up(&session.access_key, &session.name).await?;
-        match self.stores.ledger.seed_and_count(found.id, counted).await {
-            Ok(total) => Ok((found, total)),
-            // Redis is away: PostgreSQL counts, and Redis starts from there when it is back.
-            Err(_) => {
-                let total = kernels::count_query(&self.stores.postgres, found.id).await?;
-                Ok((found, total))
-            }
-        }
+        let found = self.look_up(&session.access_key, &session.name).await?;
+        let total = recount::count_query(&self.stores.postgres, &self.stores.ledger, found.id).await?;
+        Ok((found, total))
     }
 
     /// The last statistics of a kernel that its agent wrote; none where it has not, or Redis is away.

@@ -67,7 +67,7 @@ impl Registry {
         self.stores.bells.of(session)
     }
 
-    /// What befell a session after a place, at most a minute ago.
+    /// What befell a session after a place, of the last minute at least.
     ///
     /// # Errors
     /// Redis is away.

@@ -7,6 +7,8 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
+use tokio::sync::{Notify, futures::Notified};
+
 use super::postgres::{
     PgError, Postgres,
     keypairs::{self, Keypair},
@@ -28,9 +30,18 @@ pub struct Keyring {
 #[derive(Clone, Default)]
 pub struct Memory(Rc<RefCell<Remembered>>);
 
+/// Tells of changes of one key, for as long as somebody has it.
+pub struct Watch {
+    known: Memory,
+    access_key: Rc<str>,
+    changed: Rc<Notify>,
+}
+
 #[derive(Default)]
 struct Remembered {
     keys: HashMap<String, Option<Rc<Keypair>>>,
+    /// Keys whose changes somebody waits for.
+    watched: HashMap<Rc<str>, Rc<Notify>>,
     /// Grows with each change heard, so that an answer that was under way meanwhile is not remembered.
     changes: u64,
 }
@@ -41,6 +52,9 @@ impl Memory {
         let mut remembered = self.0.borrow_mut();
         remembered.changes += 1;
         remembered.keys.remove(access_key);
+        if let Some(changed) = remembered.watched.get(access_key) {
+            changed.notify_waiters();
+        }
     }
 
     /// Any key may have changed.
@@ -48,8 +62,29 @@ impl Memory {
         let mut remembered = self.0.borrow_mut();
         remembered.changes += 1;
         remembered.keys.clear();
+        remembered.watched.values().for_each(|changed| changed.notify_waiters());
     }
 }
+
+// === impl Watch ===
+
+impl Watch {
+    /// Waits for a change that is heard of after this was called, whether or not it is waited for by then.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // This one's, and the map's.
+        if Rc::strong_count(&self.changed) <= 2 {
+            self.known.0.borrow_mut().watched.remove(&self.access_key);
+        }
+    }
+}
+
+// === impl Keyring ===
 
 impl Keyring {
     /// Over a connection whose changes of keys are told to `known`.
@@ -76,6 +111,12 @@ impl Keyring {
         }
     }
 
+    /// Tells of changes of a key, whoever makes them.
+    pub fn watch(&self, access_key: &Rc<str>) -> Watch {
+        let changed = self.known.0.borrow_mut().watched.entry(access_key.clone()).or_default().clone();
+        Watch { known: self.known.clone(), access_key: access_key.clone(), changed }
+    }
+
     async fn look_up(&self, access_key: &str, changes: u64) -> Result<Option<Rc<Keypair>>, PgError> {
         telemetry::count(Counter::KeyCacheMisses);
         let found = keypairs::find(&self.postgres, access_key).await?.map(Rc::new);
@@ -87,5 +128,38 @@ impl Keyring {
             known.keys.insert(access_key.to_owned(), found.clone());
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::{config::Gateway, engine};
+
+    #[test]
+    fn who_watches_a_key_hears_of_its_changes_and_of_no_others() {
+        let told = engine::block_on(engine::Engine::Epoll, || async {
+            let known = Memory::default();
+            let nowhere = Gateway::from_args::<&str>([]).unwrap().connections;
+            let postgres = Postgres::start(nowhere, |_| ());
+            let keyring = Keyring::new(postgres, known.clone(), Duration::ZERO);
+            let [one, again, other] = ["one", "one", "other"].map(|name| keyring.watch(&name.into()));
+            let mut told = Vec::new();
+            for change in [|known: &Memory| known.forget("one"), |known: &Memory| known.forget_all()] {
+                let waiting = [&one, &again, &other].map(Watch::changed);
+                change(&known);
+                for it in waiting {
+                    told.push(poll_once(it).await.is_some());
+                }
+            }
+            drop((one, other));
+            assert_eq!(known.0.borrow().watched.len(), 1);
+            drop(again);
+            assert!(known.0.borrow().watched.is_empty());
+            told
+        });
+        assert_eq!(told.unwrap(), [true, true, false, true, true, true]);
     }
 }

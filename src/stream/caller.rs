@@ -64,12 +64,9 @@ impl Caller {
         Ok(verdict.run)
     }
 
-    /// Whether the key may still be used; while nobody can tell, it may.
-    pub(super) async fn is_welcome(&self) -> bool {
-        match self.keyring.find(&self.access_key).await {
-            Ok(found) => found.is_some_and(|key| key.is_active),
-            Err(_) => true,
-        }
+    /// Waits until the key may not be used any more.
+    pub(super) async fn is_shut_out(&self) {
+        is_shut_out(&self.keyring, &self.access_key).await;
     }
 
     /// What a failure of the registry means for the stream.
@@ -78,6 +75,20 @@ impl Caller {
             Error::SessionNotFound => Refusal::Ended(ended("gone")),
             error => Refusal::Told((self.explain)(error)),
         }
+    }
+}
+
+/// Waits until a key may not be used any more; while nobody can tell, it may. A change is heard of at once, and what
+/// was missed when the connection to PostgreSQL is new.
+pub async fn is_shut_out(keyring: &Keyring, access_key: &Rc<str>) {
+    let watch = keyring.watch(access_key);
+    loop {
+        let changed = watch.changed();
+        // What an idle stream holds is what it costs: the looking up takes its memory for its own time only.
+        if Box::pin(keyring.find(access_key)).await.is_ok_and(|found| found.is_none_or(|key| !key.is_active)) {
+            return;
+        }
+        changed.await;
     }
 }
 

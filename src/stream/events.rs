@@ -9,12 +9,15 @@ use std::{rc::Rc, time::Duration};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Place;
+use super::{Place, caller::is_shut_out};
 use crate::{
     engine,
     http::Chunks,
     registry::{Registry, Session, SessionName, Standing},
-    store::redis::session_events::{Change, EventId, SessionEvent},
+    store::{
+        keyring::Keyring,
+        redis::session_events::{Change, EventId, SessionEvent},
+    },
 };
 
 /// Between comments that keep proxies from closing the connection.
@@ -34,19 +37,22 @@ pub struct Watched {
     pub ended: Vec<Uuid>,
     /// The last place in the events that the client knows.
     pub after: EventId,
+    /// Whose key it is.
+    pub access_key: Rc<str>,
 }
 
 /// The client is gone.
 struct Gone;
 
-/// Sends events until the session ends, or the client goes, or the worker.
-pub async fn serve(chunks: Chunks, registry: Rc<Registry>, watched: Watched, place: Place) {
+/// Sends events until the session ends, or the client goes, or the worker, or its key is switched off.
+pub async fn serve(chunks: Chunks, registry: Rc<Registry>, keyring: Keyring, watched: Watched, place: Place) {
     let mut feed = Feed { chunks: &chunks, registry: &registry, after: watched.after, name: &watched.name };
     tokio::select! {
         // However it ends, the connection ends with it.
         _ = feed.run(&watched) => {}
         () = chunks.closed() => {}
         () = place.is_called_in() => {}
+        () = is_shut_out(&keyring, &watched.access_key) => {}
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! While a call is at the agent, the client may bring input and interrupt. While a result is being sent nothing is
 //! received, so that a client which does not read cannot make answers to its pings pile up beside a long result.
+//! While the run waits for input no call is at the agent, so that what befalls the session is listened to.
 
 use std::{borrow::Cow, pin::Pin, time::Duration};
 
@@ -19,13 +20,16 @@ use super::{
 use crate::{
     engine,
     http::Problem,
-    registry::{Mode, Run, RunResult},
+    registry::{Mode, Run, RunResult, Standing},
+    store::redis::session_events::EventId,
 };
 
 /// Longest time that a client may take to say what is to be run.
 const FIRST_TIME: Duration = Duration::from_secs(60);
 /// Lines of input, and errors, that wait.
 const WAITING: usize = 4;
+/// How often the row of a session whose run waits for input is looked at, for while Redis tells nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How execute calls and results look in the version that the client speaks.
 pub trait Dialect {
@@ -44,7 +48,11 @@ pub trait Dialect {
 
 /// Serves a client until its run has finished, or it goes, or the worker.
 pub async fn serve(socket: Socket, caller: Caller, place: Place, dialect: impl Dialect) {
-    let end = Follower { socket: &socket, caller: &caller, dialect: &dialect }.follow(&place).await;
+    let follower = Follower { socket: &socket, caller: &caller, dialect: &dialect };
+    let end = tokio::select! {
+        end = follower.follow(&place) => end,
+        () = caller.is_shut_out() => follower.tell(inactive().reason, Code::Policy).await,
+    };
     Box::pin(socket.close(end)).await;
 }
 
@@ -64,6 +72,16 @@ enum FromClient {
     Input(String),
     /// Ctrl-C.
     Interrupt,
+}
+
+/// How a run goes on that is not over.
+enum Next {
+    /// The client has said what the run waits for.
+    Input(String),
+    /// The worker ends.
+    CalledIn,
+    /// The kernel went away.
+    Gone,
 }
 
 /// Where what comes from the client goes.
@@ -110,6 +128,8 @@ impl<D: Dialect> Follower<'_, D> {
         let (errors_in, mut errors) = mpsc::channel(WAITING);
         let mut inbox = std::pin::pin!(self.receive(Outbox { inputs: inputs_in, errors: errors_in }));
         let mut called_in = std::pin::pin!(place.is_called_in());
+        let after = self.caller.registry.last_event(self.caller.session.id).await.ok();
+        let mut gone = std::pin::pin!(self.is_gone(after));
         loop {
             let id = run.id.clone();
             let call = self.caller.registry.execute(&self.caller.session, run);
@@ -117,28 +137,61 @@ impl<D: Dialect> Follower<'_, D> {
                 Ok(result) => result,
                 Err(error) => return Err(self.refused(self.caller.refusal(error), Code::Failed).await),
             };
-            self.socket.send(self.dialect.document(&result).to_string()).await.map_err(|_| None)?;
-            if result.status == "finished" {
-                return Err(Some(Close::new(Code::Done, "the run has finished")));
-            }
-            let (mode, code) = if result.status == "waiting-input" {
-                let next = async {
-                    tokio::select! {
-                        input = inputs.recv() => input,
-                        () = &mut called_in => None,
+            self.send(&result).await?;
+            let (mode, code) = match result.status.as_str() {
+                "finished" => return Err(Some(finished())),
+                "waiting-input" => {
+                    let next = async {
+                        tokio::select! {
+                            input = inputs.recv() => input.map_or(Next::Gone, Next::Input),
+                            () = &mut called_in => Next::CalledIn,
+                            () = &mut gone => Next::Gone,
+                        }
+                    };
+                    match self.beside(inbox.as_mut(), &mut errors, next).await? {
+                        Next::Input(input) => (Mode::Input, input),
+                        Next::CalledIn => return Err(Some(going_away())),
+                        Next::Gone => {
+                            self.send(&RunResult::gone(&id)).await?;
+                            return Err(Some(finished()));
+                        }
                     }
-                };
-                match self.beside(inbox.as_mut(), &mut errors, next).await? {
-                    Some(input) => (Mode::Input, input),
-                    None => return Err(Some(going_away())),
                 }
-            } else if futures_lite::future::poll_once(&mut called_in).await.is_some() {
-                return Err(Some(going_away()));
-            } else {
-                (Mode::Continue, String::new())
+                "continued" | "build-finished" | "clean-finished" => {
+                    if futures_lite::future::poll_once(&mut called_in).await.is_some() {
+                        return Err(Some(going_away()));
+                    }
+                    (Mode::Continue, String::new())
+                }
+                // Whoever went on with it might do so for ever.
+                _ => return Err(self.tell("the agent says of the run what nobody understands", Code::Failed).await),
             };
             run = Run { id, mode, code, options: Msgpack::Map(vec![]), last_status: Some(result.status) };
         }
+    }
+
+    /// Waits until something befalls the session after that place: it has ended, or its kernel began anew.
+    async fn is_gone(&self, after: Option<EventId>) {
+        let Caller { registry, session, .. } = self.caller;
+        let mut bell = registry.bell(session.id);
+        loop {
+            let looked = tokio::select! {
+                () = bell.rung() => false,
+                () = engine::sleep(LOOK_EVERY) => true,
+            };
+            let befell = match after {
+                Some(after) => registry.events_since(session.id, after).await.is_ok_and(|events| !events.is_empty()),
+                None => false,
+            };
+            let look = looked || after.is_none();
+            if befell || (look && matches!(registry.standing(session).await, Ok(Standing::Ended(_)))) {
+                return;
+            }
+        }
+    }
+
+    async fn send(&self, result: &RunResult) -> Result<(), End> {
+        self.socket.send(self.dialect.document(result).to_string()).await.map_err(|_| None)
     }
 
     /// Waits for some work, and meanwhile receives, tells errors, and asks whether the client is there.
@@ -157,9 +210,6 @@ impl<D: Dialect> Follower<'_, D> {
                 () = self.socket.is_silent() => return Err(None),
                 Some(error) = errors.recv() => self.socket.send(message::error(&error)).await,
                 () = &mut ping => {
-                    if !self.caller.is_welcome().await {
-                        return Err(Some(inactive()));
-                    }
                     ping = engine::sleep(PING_EVERY);
                     self.socket.ping().await
                 }
@@ -215,6 +265,10 @@ impl<D: Dialect> Follower<'_, D> {
         self.socket.send(message::error(&error)).await.ok()?;
         Some(Close::new(code, error))
     }
+}
+
+fn finished() -> Close {
+    Close::new(Code::Done, "the run has finished")
 }
 
 // === impl FromClient ===

@@ -12,6 +12,7 @@
 mod caller;
 pub mod events;
 pub mod execute;
+mod fickle;
 pub mod kernel;
 mod keys;
 pub mod message;

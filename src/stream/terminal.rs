@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use super::{
     Caller, Place,
     caller::{Refusal, ended, going_away, inactive, line},
+    fickle::Fickle,
     kernel::{self, Input, Output},
     keys::Keys,
     message::{self, FromClient, Order},
@@ -34,8 +35,8 @@ use crate::{
     },
 };
 
-/// Longest message of a client, in bytes.
-pub const LONGEST: usize = 64 << 10;
+/// Longest message of a client, in bytes: a paste of 768 KiB in base64.
+pub const LONGEST: usize = 1 << 20;
 /// Longest message to a client, in bytes: a piece of output in base64.
 pub const LARGEST: usize = 32 << 10;
 /// Output that is sent in one message, in bytes.
@@ -123,6 +124,7 @@ impl Viewer {
             end = self.obey(orders, errors) => end,
             end = self.relay() => end,
             end = self.watch() => end,
+            () = self.caller.is_shut_out() => Some(inactive()),
             () = self.socket.is_silent() => None,
             () = self.place.is_called_in() => Some(going_away()),
         }
@@ -230,7 +232,7 @@ impl Viewer {
 
     /// Keeps a way to the kernel, and carries keys and output.
     async fn relay(&self) -> End {
-        let mut patience = FIND_TIME;
+        let (mut patience, mut fickle) = (FIND_TIME, Fickle::default());
         loop {
             let mut way = match Box::pin(self.find(patience)).await {
                 Ok(way) => way,
@@ -238,11 +240,16 @@ impl Viewer {
             };
             self.keys.settle();
             patience = FIND_AGAIN_TIME;
+            let made = Instant::now();
             match self.carry(&mut way).await {
                 Lost::End(end) => return end,
                 Lost::Moved => {}
                 Lost::Broken(error) => {
                     tracing::debug!(%error, session = %self.caller.session.id, "a terminal was lost");
+                    if fickle.ended(made, Instant::now()) {
+                        let why = "the terminal ends each connection at once: it may have too many viewers";
+                        return Some(Close::new(Code::TryLater, why));
+                    }
                     engine::sleep(LOOK_EVERY).await;
                 }
             }
@@ -309,9 +316,6 @@ impl Viewer {
                 },
                 Some(error) = errors.recv() => self.socket.send(message::error(&error)).await,
                 () = &mut ping => {
-                    if !Box::pin(self.caller.is_welcome()).await {
-                        return Lost::End(Some(inactive()));
-                    }
                     self.pinged.set(Instant::now());
                     ping = engine::sleep(PING_EVERY);
                     self.socket.ping().await

@@ -257,6 +257,18 @@ def test_an_inactive_key_is_refused_like_an_unknown_one(cluster):
     assert authorize(inactive).problem == (401, "auth-failed")
 
 
+def test_a_wrong_secret_with_a_body_that_nobody_reads(cluster, client):
+    """The client is still sending when it is refused; it reads why, and the connection goes on."""
+    liar = Client(cluster.endpoint, client.access_key, "wrong", keep_alive=True)
+    form = {"content_type": "multipart/form-data; boundary=x"}
+    for target in ("/v4/folders/x/upload", "/v4/nowhere"):
+        answer = liar.signed("POST", target, bytes(32 << 20), **form)
+        assert answer.problem == ((401, "auth-failed") if "folders" in target else (404, "generic-not-found"))
+        used = liar.kept.sock
+    assert liar.signed("GET", "/v4").status == 200 and liar.kept.sock is used
+    liar.kept.close()
+
+
 def test_a_wrong_secret(cluster, client):
     wrong = Client(cluster.endpoint, client.access_key, client.secret_key[:-1] + "!")
     assert authorize(wrong).problem == (401, "auth-failed")

@@ -8,6 +8,8 @@ from email.parser import BytesParser
 
 import pytest
 
+from api import Client
+
 
 @pytest.fixture
 def folder(client):
@@ -126,6 +128,19 @@ def test_an_upload_that_is_broken_leaves_nothing(client, folder):
     assert broken.status == 400
     assert client.signed("POST", f"/v4/folders/{folder}/upload", {"x": 1}).problem == (400, "invalid-api-params")
     assert listed(client, folder) == {}
+
+
+def test_an_upload_over_the_limit_is_told_so_while_it_is_sent(cluster, client, folder):
+    """50 MiB into a folder of 1 MiB: the client is still sending when it is refused, and goes on with its connection."""
+    cluster.sql(f"UPDATE vfolders SET max_size = 1024 WHERE name = '{folder}'")
+    kept = Client(f"http://{client.host}", client.access_key, client.secret_key, keep_alive=True)
+    big = bytes(50 << 20)
+    assert upload(kept, folder, ("big", big)).problem == (412, "quota-exceeded")
+    used = kept.kept.sock
+    assert upload(kept, folder, ("../up", big)).problem == (400, "invalid-api-params")
+    assert upload(kept, "no-such-folder", ("big", big)).problem == (404, "folder-not-found")
+    assert listed(kept, folder) == {} and kept.kept.sock is used
+    kept.kept.close()
 
 
 def test_invitations(cluster, client, folder):

@@ -153,12 +153,19 @@ def test_a_body_over_the_limit_in_chunks(client, host):
 # Heads
 
 
+def has_limits(answer):
+    """A request that nobody could read is told what anybody is."""
+    told = [answer.headers[f"X-RateLimit-{name}"] for name in ("Limit", "Remaining", "Window")]
+    assert told == ["1000", "1000", "900"], answer
+
+
 @pytest.mark.parametrize("extra", ["X-Large: " + "a" * 100_000 + "\r\n", "".join(f"X-{n}: a\r\n" for n in range(2000))])
 def test_headers_too_large(client, host, extra):
     with Raw(host) as raw:
         raw.send(request(client, extra=extra))
         answer = raw.receive()
         assert answer.status == 431 and answer.slug, answer
+        has_limits(answer)
 
 
 @pytest.mark.parametrize("sent", ["GET /v4 HTTP/1.1\r\nHo", "POST /v4/auth HTTP/1.1\r\nHost: x\r\n"])
@@ -167,6 +174,7 @@ def test_a_head_that_does_not_end(host, sent):
         raw.send(sent.encode())
         answer = raw.receive()
         assert answer.status == 408 and answer.slug, answer
+        has_limits(answer)
         assert raw.is_closed()
 
 
@@ -195,6 +203,7 @@ def test_contradicting_or_broken_headers_are_refused(client, host, extra):
         raw.send(request(client, extra=extra))
         answer = raw.receive()
         assert answer.status == 400 and answer.slug, answer
+        has_limits(answer)
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,12 @@ def map_body(context, body):
     config = body.get("config")
     if isinstance(config, dict) and config.get("mounts") and len(str(config)) % 8:
         body["config"] = {**config, "mounts": []}
-    if operation_id(context) == "createFolder" and isinstance(body.get("host"), str):
-        body["host"] = "local"
+    if operation_id(context) == "createFolder":
+        match body.get("host"):
+            case str():
+                body["host"] = "local"
+            case [str()]:
+                body["host"] = ["local"]
     if operation_id(context) == "queryGraphql" and isinstance(body.get("query"), str):
         body["query"] = pick(QUERIES, body["query"])
         if isinstance(body.get("operationName"), str):

@@ -190,7 +190,7 @@ def test_a_download_of_what_is_not_there(client, session):
 def test_a_listing(client, session):
     upload(client, f"/v4/kernel/{session}/upload", ("listed/one.txt", b"123"))
     answer = client.signed("GET", f"/v4/kernel/{session}/files?path=listed")
-    assert answer.status == 200 and set(answer.json) == {"files", "errors", "folder_path"}, answer
+    assert answer.status == 200 and set(answer.json) == {"files", "errors", "folder_path", "abspath"}, answer
     (entry,) = json.loads(answer.json["files"])
     assert (entry["filename"], entry["size"], entry["mode"][0]) == ("one.txt", 3, "-")
     top = json.loads(client.signed("GET", f"/v4/kernel/{session}/files").json["files"])

@@ -61,6 +61,23 @@ def test_reuse_can_be_refused(client, session):
     assert client.create(reuseIfExists=False).json["created"] is True
 
 
+def test_a_session_that_is_about_to_end_is_waited_for(cluster, client):
+    """It is in nobody's way: not of another image, and not where it must not be reused."""
+    in_flight = lambda: sum(cluster.metric("backendai_requests_in_flight").values())  # noqa: E731
+    for wish in ({"lang": cluster.other_image("python")}, {"reuseIfExists": False}):
+        token = client.started()
+        of_it = f"access_key = '{client.access_key}' AND sess_id = '{token}'"
+        cluster.sql(f"UPDATE kernels SET status = 'TERMINATING', status_changed = now() WHERE {of_it}")
+        with ThreadPoolExecutor(1) as pool:
+            wished = pool.submit(client.create, token, **wish)
+            eventually(in_flight)
+            assert not wished.done()
+            finish = "backendai_session_finish(id, 'TERMINATED', 'test', '{}')"
+            cluster.sql(f"SELECT {finish} FROM kernels WHERE {of_it} AND status = 'TERMINATING'")
+            assert wished.result().status == 201 and wished.result().json["created"] is True, wished.result()
+        assert client.destroy(token).status == 200
+
+
 @pytest.mark.parametrize("token", ["a.b-c_D9", "abcd", "0000", "x" * 64, "kernel-create", "...."])
 def test_good_tokens(client, token):
     answer = client.create(token)

@@ -91,6 +91,14 @@ def test_keys_go_in_and_output_comes_out(agent, client, place):
         assert terminal.shows(everything * 2).endswith(everything * 2)
 
 
+def test_a_long_paste_goes_in_whole(agent, client, place):
+    paste = b"0123456789abcdef" * (400 << 6)
+    with Terminal(client, place[0]) as terminal:
+        terminal.echoes(b"k")
+        terminal.type(paste)
+        assert terminal.shows(paste * 2).endswith(paste * 2)
+
+
 def test_viewers_see_the_same(agent, client, place):
     with Terminal(client, place[0]) as one, Terminal(client, place[0]) as other:
         for terminal in (one, other):
@@ -132,7 +140,7 @@ def test_what_is_not_understood_is_told_and_harms_nothing(client, place):
 @pytest.mark.parametrize(
     ("opcode", "payload", "options", "code"),
     [
-        (TEXT, b"x" * 70_000, {}, 1009),
+        (TEXT, b"x" * ((1 << 20) + 1), {}, 1009),
         (TEXT, b"\xff\xfe", {}, 1007),
         (TEXT, b"{}", {"masked": False}, 1002),
         (3, b"", {}, 1002),
@@ -182,14 +190,28 @@ def test_the_rate_limit_holds_for_orders(cluster, agent):
 def test_a_key_that_is_switched_off_orders_nothing(cluster, agent):
     client = cluster.new_key()
     token, _ = agent.session(client)
-    with Terminal(client, token) as terminal:
+    execute = f"/v4/stream/kernel/{token}/execute"
+    with Terminal(client, token) as terminal, Events(client, token) as events, WebSocket(client, execute) as run:
         terminal.echoes(b"k")
+        run.send({"mode": "query", "runId": None, "code": "ask"})
+        assert run.receive()["status"] == "waiting-input"
+        cluster.sql(f"UPDATE keypairs SET rate_limit = 29999 WHERE access_key = '{client.access_key}'")
+        terminal.echoes(b"l")
         cluster.sql(f"UPDATE keypairs SET is_active = false WHERE access_key = '{client.access_key}'")
-        # Every worker hears of it at once, but not before this one asks.
-        eventually(lambda: client.info(token).status == 401)
-        terminal.send({"type": "ping"})
-        code, messages = terminal.closed()
-        assert code == 1008 and "active" in messages[-1]["data"]
+        # Nothing is asked for: every stream hears of it.
+        for stream in (terminal, run):
+            code, messages = stream.closed()
+            assert code == 1008 and "active" in messages[-1]["data"]
+        assert events.event() is None
+
+
+def test_an_agent_that_is_slow_to_answer_a_ping_lives(cluster):
+    agent = TerminalAgent(cluster, "--slow-ping")
+    try:
+        assert [agent.next("call")[0] for _ in range(2)] == ["ping"] * 2
+        assert cluster.sql(f"SELECT status FROM agents WHERE id = '{agent.id}'") == [["ALIVE"]]
+    finally:
+        agent.end()
 
 
 # Clients that do not read
@@ -318,6 +340,29 @@ def test_a_real_shell(client):
         assert terminal.closed()[0] == 1000
 
 
+def test_one_viewer_too_many_is_told(client):
+    """The agent's terminals have 32 viewers at most; the others are not disturbed, and there is room again later."""
+    token = client.started(lang="shell")
+    viewers = [Terminal(client, token) for _ in range(32)]
+    try:
+        for viewer in viewers:
+            viewer.type(b"echo $((6 * 7))\n")
+            viewer.shows(b"42")
+        with Terminal(client, token) as late:
+            code, messages = late.closed()
+        assert code == 1013 and "viewers" in messages[-1]["data"], messages
+        viewers[0].type(b"echo $((7 * 7))\n")
+        for viewer in viewers:
+            viewer.shows(b"49")
+        viewers.pop().__exit__()
+        with Terminal(client, token) as next_one:
+            next_one.type(b"echo $((8 * 7))\n")
+            next_one.shows(b"56")
+    finally:
+        for viewer in viewers:
+            viewer.__exit__()
+
+
 # Runs
 
 
@@ -344,6 +389,32 @@ def test_input_and_interrupts_go_in(agent, client, place):
         result = socket.receive()
         assert (result["status"], result["console"]) == ("finished", [["stdout", "input:Ann"]])
         assert socket.closed() == (1000, [])
+
+
+def end(client, token):
+    assert client.destroy(token).status == 200
+
+
+def restart(client, token):
+    assert client.signed("PATCH", f"/v4/kernel/{token}").status == 204
+
+
+@pytest.mark.parametrize("befalls", [end, restart])
+def test_a_run_that_waits_for_input_ends_with_its_kernel(fresh, client, befalls):
+    _, token, _ = fresh
+    with WebSocket(client, f"/v4/stream/kernel/{token}/execute") as socket:
+        socket.send({"mode": "query", "runId": "r", "code": "ask"})
+        assert socket.receive()["status"] == "waiting-input"
+        befalls(client, token)
+        code, results = socket.closed()
+    assert code == 1000 and [(it["runId"], it["status"], it["exitCode"]) for it in results] == [("r", "finished", 130)]
+
+
+def test_a_status_that_nobody_understands_ends_a_run(client, place):
+    with WebSocket(client, f"/v4/stream/kernel/{place[0]}/execute") as socket:
+        socket.send({"mode": "query", "runId": "r", "code": "odd"})
+        code, results = socket.closed()
+    assert code == 1011 and results[0]["status"] == "dancing" and results[1]["type"] == "error", results
 
 
 def test_a_run_on_a_real_kernel(client, session):
@@ -428,6 +499,16 @@ def test_what_was_missed_comes_first(fresh, client):
         names = [events.event() for _ in range(4)]
     assert [name and name[0] for name in names] == ["restarted", "restarted", "terminated", None]
     assert client.signed("GET", f"/v4/stream/kernel/{token}/events").problem == (404, "kernel-not-found")
+
+
+def test_a_page_goes_on_with_another_ticket(fresh, client):
+    _, token, _ = fresh
+    with Events(client, token, ticket=ticket(client)) as events:
+        at = events.id
+    assert client.signed("PATCH", f"/v4/kernel/{token}").status == 204
+    for query in (f"last_event_id={at}", f"x=1&last_event_id={at}"):
+        with Events(client, token, ticket=ticket(client), query=query) as events:
+            assert events.event()[0] == "restarted"
 
 
 def test_events_are_their_owners(cluster, client, place):

@@ -83,6 +83,15 @@ def test_every_response_names_server_and_limits(cluster, path):
     assert answer.headers["X-RateLimit-Window"] == "900"
 
 
+def test_the_version_in_the_path_says_whether_the_window_moves_on(cluster):
+    nobody = Client(cluster.endpoint)
+    for path in ("/v1", "/v2/nope", "/v3/auth"):
+        assert "X-RateLimit-Reset" in nobody.plain("GET", path).headers, path
+        assert "X-RateLimit-Reset" in nobody.plain("GET", path, headers={"X-BackendAI-Version": LATEST}).headers, path
+    for path in ("/", "/v4", "/v4/nope"):
+        assert "X-RateLimit-Reset" not in nobody.plain("GET", path).headers, path
+
+
 def test_preflight_answers_for_any_page_by_default(cluster):
     asked = {
         "Origin": "https://example.org",

@@ -1,11 +1,12 @@
 """An agent on libzmq whose only kernel has a terminal.
 
-    terminal_agent.py [--mute] [--events HOST:PORT]
+    terminal_agent.py [--mute] [--slow-ping] [--events HOST:PORT]
 
 Says `{"agent": port, "ports": [stdin, stdout]}` in a line of JSON, and then one for each thing that happens:
 {"call": [method, arguments…]} and {"input": text}. What the terminal reads it shows again, doubled; `flood N` makes it
 show N times 16 KiB (libzmq keeps a thousand pieces for whoever is slow, and drops those beyond), `die KERNEL` makes it
 end, and the agent say so. A restart moves the terminal to other ports. With --mute there is no terminal behind them.
+It sends no heartbeats, so that it is pinged all the time; with --slow-ping it takes 3.5 s to answer, and says so then.
 """
 
 import json
@@ -84,7 +85,10 @@ class Agent:
     def answer(self, peer, header, method, arguments, _keywords):
         _pid, _random, request, _time = struct.unpack("<HHLd", header)
         method, arguments = method.decode(), msgpack.unpackb(arguments)
-        if method != "ping":
+        slow = method == "ping" and "--slow-ping" in sys.argv
+        if slow:
+            time.sleep(3.5)
+        if method != "ping" or slow:
             say(call=[method, *arguments])
         result = self.call(method, arguments)
         start = struct.pack("<HHLd?", 1, 2, request, time.time(), False)
@@ -108,6 +112,8 @@ class Agent:
         status, console = "finished", [("stdout", f"{mode}:{code}")]
         if code == "ask":
             status = "waiting-input"
+        elif code == "odd":
+            status = "dancing"
         elif code == "long" or (mode == "continue" and self.left):
             self.left = 3 if code == "long" else self.left - 1
             status = "continued" if self.left else "finished"

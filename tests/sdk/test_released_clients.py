@@ -127,13 +127,13 @@ def test_run_shows_statistics(release, environment):
 
 
 def test_resources_and_environment_come_as_text(release, environment):
-    """1.3.7 sends `environ`, 1.5.1 also amounts as texts: `-r cpu=1` is "1"."""
+    """1.3.7 sends `environ`, later ones also amounts as texts: `-r cpu=1` is "1"."""
     if release == "1.0.6":
         options = []
     elif release == "1.3.7":
         options = ["-e", "GREETING=hello"]
     else:
-        options = ["-e", "GREETING=hello", "-r", "cpu=1", "-r", "ram=128"]
+        options = ["-e", "GREETING=hello", "-r", "cpu=1", "-r", "ram=128", "-r", "gpu=1"]
     code = "import os; print(os.environ.get('GREETING'))"
     done = command(release, environment, "run", "-q", *ending(release), *options, "python", "-c", code)
     assert (done.returncode, done.stdout) == (0, "hello\n" if options else "None\n"), done

@@ -165,8 +165,8 @@ class Terminal(WebSocket):
 class Events:
     """Server-sent events of a session."""
 
-    def __init__(self, client, session, *, last=None, ticket=None):
-        target = f"/v4/stream/kernel/{session}/events" + (f"?_auth={ticket}" if ticket else "")
+    def __init__(self, client, session, *, last=None, ticket=None, query=""):
+        target = f"/v4/stream/kernel/{session}/events?{query}" + (f"&_auth={ticket}" if ticket else "")
         headers = {"Host": client.host}
         if not ticket:
             headers |= signed_headers("GET", target, client.host, client.access_key, client.secret_key, body=b"")

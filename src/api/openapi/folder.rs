@@ -83,10 +83,7 @@ pub fn components() -> Vec<(&'static str, Value)> {
     let permission = || one_of(&["ro", "rw", "wd"], "Read; read and write; read, write and delete.");
     let id = || pattern("^[0-9a-f]{32}$", "Its id.");
     vec![
-        (
-            "FolderRequest",
-            object([("name", folder_name()), ("host?", nullable(text("The volume; there is a default.")))]),
-        ),
+        ("FolderRequest", object([("name", folder_name()), ("host?", host())])),
         ("FolderCreated", object([("id", id()), ("name", folder_name())])),
         (
             "FolderEntry",
@@ -186,6 +183,13 @@ fn of_folder(id: &'static str, summary: &'static str) -> Operation {
 fn folder_name() -> Value {
     let form = "^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$";
     pattern(form, "The folder's name, unique among those that the key owns or was let into.")
+}
+
+/// The volume that a new folder is wished on.
+fn host() -> Value {
+    let one = with(list(text("")), "maxItems", json!(1));
+    let one = with(one, "description", json!("As release 18.12's command line writes it."));
+    json!({"description": "The volume; there is a default.", "anyOf": [text(""), one, {"type": "null"}]})
 }
 
 fn listing() -> Value {

@@ -143,12 +143,15 @@ fn session_request() -> Value {
 }
 
 fn session_config() -> Value {
-    let digits = "^[ \\t]*\\+?(?=[^eE]*[1-9])([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]{1,2})?[ \\t]*$";
-    let above_0 = |description: &str| {
-        let number = json!({"type": "number", "exclusiveMinimum": 0});
-        let text = pattern(digits, "As clients of release 1.5 write it.");
-        json!({"description": description, "anyOf": [number, text, {"type": "null"}]})
+    let digits = |first: &str| {
+        let form = format!("^[ \\t]*\\+?{first}([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]{{1,2}})?[ \\t]*$");
+        pattern(&form, "As clients from release 1.4 on write it.")
     };
+    let amount = |description: &str, number: Value, text: Value| json!({"description": description, "anyOf": [number, text, {"type": "null"}]});
+    let above_0 = |description: &str| {
+        amount(description, json!({"type": "number", "exclusiveMinimum": 0}), digits("(?=[^eE]*[1-9])"))
+    };
+    let from_0 = |description: &str| amount(description, json!({"type": "number", "minimum": 0}), digits(""));
     let environ = json!({
         "type": "object",
         "description": "Environment variables.",
@@ -161,7 +164,7 @@ fn session_config() -> Value {
         ("clusterSize?", json!({"enum": [1, "1", null], "description": "Kernels of the session: only 1."})),
         ("instanceMemory?", above_0("MiB.")),
         ("instanceCores?", above_0("Cores.")),
-        ("instanceGPUs?", nullable(json!({"type": "number", "minimum": 0, "description": "GPUs, in fractions."}))),
+        ("instanceGPUs?", from_0("GPUs, in fractions.")),
     ])
 }
 

@@ -36,8 +36,10 @@ pub fn describe(method: &str, path: &str) -> Option<Operation> {
         ("GET", "/stream/kernel/{id}/events") => of_session("streamEvents", "What happens to a session")
             .text(
                 "Server-sent events: `terminated` and `restarted`, with a `reason`. `Last-Event-ID` brings what was \
-                 missed in the last minute.",
+                 missed in the last minute, and so does `last_event_id` in the query of a page that opens them anew \
+                 with another ticket. They end when the key pair is switched off.",
             )
+            .query("last_event_id", "The last event that the client knows.", pattern("^[0-9]+-[0-9]+$", ""))
             .answer(StatusCode::OK, "Events as they come.", json!({"text/event-stream": {"schema": text("")}})),
         _ => return None,
     })

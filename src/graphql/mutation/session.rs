@@ -58,7 +58,7 @@ impl SessionMutation {
                     Err(why) => return Ok(Err(why)),
                 };
                 told(match env.registry.look_up(&owner, &name).await {
-                    Ok((session, _)) => env.registry.restart(&session).await,
+                    Ok(session) => env.registry.restart(&session).await,
                     Err(error) => Err(error),
                 })
             });

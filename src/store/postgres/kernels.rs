@@ -293,6 +293,17 @@ pub async fn count_query(postgres: &Postgres, id: Uuid) -> Result<u64, PgError> 
     Ok(row.map_or(0, |row| row.get::<_, i64>(0).max(0).unsigned_abs()))
 }
 
+/// A session's queries, and which of `batches` are in them, as of one moment.
+///
+/// # Errors
+/// PostgreSQL is away or refuses.
+pub async fn counted(postgres: &Postgres, id: Uuid, batches: &[Uuid]) -> Result<(u64, Vec<Uuid>), PgError> {
+    const SQL: &str = "SELECT coalesce(num_queries, 0)::bigint, \
+         ARRAY(SELECT id FROM ledger_flushes WHERE id = ANY($2)) FROM kernels WHERE id = $1";
+    let row = postgres.query_opt(SQL, &[&id, &batches]).await?;
+    Ok(row.map(|row| (row.get::<_, i64>(0).max(0).unsigned_abs(), row.get(1))).unwrap_or_default())
+}
+
 /// Ids of the live sessions on an agent, and whether each has been RUNNING for that long.
 ///
 /// # Errors

@@ -88,7 +88,8 @@ impl Postgres {
             asked: Cell::new(0),
         };
         let postgres = Postgres(Rc::new(inner));
-        engine::spawn(postgres.clone().keep_connected(Rc::new(changed)));
+        let (kept, changed) = (postgres.clone(), Rc::new(changed));
+        engine::spawn_lasting(move || kept.clone().keep_connected(changed.clone()));
         postgres
     }
 

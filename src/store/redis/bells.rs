@@ -91,7 +91,8 @@ impl Bells {
         let sender = hung.borrow_mut().entry(session).or_insert_with(|| watch::Sender::new(())).clone();
         engine::spawn(self.clone().hang(session));
         if !is_kept.replace(true) {
-            engine::spawn(self.clone().keep_connected());
+            let kept = self.clone();
+            engine::spawn_lasting(move || kept.clone().keep_connected());
         }
         Bell { bells: self.clone(), session, rings: sender.subscribe() }
     }

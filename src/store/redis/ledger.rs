@@ -19,6 +19,8 @@ use super::{Redis, RedisError, run_script};
 
 /// Starts the total of a session, and counts queries.
 const SEED: &str = include_str!("seed.lua");
+/// Reads what of a session is neither pending nor, for certain, in PostgreSQL.
+const ON_THEIR_WAY: &str = include_str!("on_their_way.lua");
 /// Makes what is pending a batch.
 const TAKE: &str = include_str!("take.lua");
 /// Reads what PostgreSQL may not know yet.
@@ -35,6 +37,7 @@ pub struct Ledger {
 
 pub(super) struct Scripts {
     seed: Script,
+    on_their_way: Script,
     take: Script,
     unflushed: Script,
     pub(super) turns: super::turns::Scripts,
@@ -49,6 +52,15 @@ pub struct Unflushed {
     pub pending: Vec<(u64, u64)>,
     /// Batches on their way, whether PostgreSQL has them or not: likewise.
     pub batches: Vec<(Uuid, Vec<(u64, u64)>)>,
+}
+
+/// What batches on their way hold of a session, as of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnTheirWay {
+    /// How many batches were ever made.
+    pub takes: u64,
+    /// Batches, whether PostgreSQL has them or not, and the session's queries in them.
+    pub batches: Vec<(Uuid, u64)>,
 }
 
 /// A batch's id, and for each key its queries and the time of the last one, flat.
@@ -70,6 +82,7 @@ impl Ledger {
     pub fn new(redis: Redis, namespace: &str) -> Self {
         let scripts = Scripts {
             seed: Script::new(SEED),
+            on_their_way: Script::new(ON_THEIR_WAY),
             take: Script::new(TAKE),
             unflushed: Script::new(UNFLUSHED),
             turns: Default::default(),
@@ -77,21 +90,37 @@ impl Ledger {
         Ledger { redis, prefix: format!("backendai:{namespace}:").into(), scripts: scripts.into() }
     }
 
-    /// Starts counting for a session with the total that PostgreSQL has, unless it is counted already.
+    /// Starts counting for a session of which there are no batches, with the total that PostgreSQL has, unless it is
+    /// counted already.
     ///
     /// # Errors
     /// Redis is away or refuses.
     pub async fn seed(&self, session: Uuid, total: u64) -> Result<(), RedisError> {
-        self.seed_and_add(session, total, 0).await.map(drop)
+        self.seed_and_add(session, total, 0, "").await.map(drop)
     }
 
-    /// Starts counting for a session with the total that PostgreSQL has, unless it is counted already,
-    /// and counts one query. Gives the total with it.
+    /// Starts counting for a session, unless it is counted already, and counts one query. Gives the total with it;
+    /// `None`, and nothing is done, if another batch was made since `takes` was read.
+    ///
+    /// `total` is what PostgreSQL has, with those of the batches that were on their way before and are not in it.
     ///
     /// # Errors
     /// Redis is away or refuses.
-    pub async fn seed_and_count(&self, session: Uuid, total: u64) -> Result<u64, RedisError> {
-        self.seed_and_add(session, total, 1).await
+    pub async fn seed_and_count(&self, session: Uuid, total: u64, takes: u64) -> Result<Option<u64>, RedisError> {
+        let total = self.seed_and_add(session, total, 1, &takes.to_string()).await?;
+        Ok(u64::try_from(total).ok())
+    }
+
+    /// What batches on their way hold of a session.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn on_their_way(&self, session: Uuid) -> Result<OnTheirWay, RedisError> {
+        let (session, script) = (session.to_string(), &self.scripts.on_their_way);
+        let (takes, batches): (u64, Vec<(String, u64)>) =
+            run_script(&self.redis, script, ON_THEIR_WAY, &["1", &self.prefix, &session]).await?;
+        let batches = batches.iter().filter_map(|(id, queries)| Some((id.parse().ok()?, *queries))).collect();
+        Ok(OnTheirWay { takes, batches })
     }
 
     /// The totals of sessions, in their order; `None` for one that is not counted.
@@ -204,9 +233,9 @@ impl Ledger {
         self.redis.query(cmd("SREM").arg(self.key("flushes")).arg(id.to_string())).await
     }
 
-    async fn seed_and_add(&self, session: Uuid, total: u64, add: u64) -> Result<u64, RedisError> {
-        let arguments =
-            ["1".to_owned(), self.prefix.to_string(), session.to_string(), total.to_string(), add.to_string()];
+    async fn seed_and_add(&self, session: Uuid, total: u64, add: u64, takes: &str) -> Result<i64, RedisError> {
+        let (session, total, add) = (session.to_string(), total.to_string(), add.to_string());
+        let arguments = ["1", &self.prefix, &session, &total, &add, takes];
         run_script(&self.redis, &self.scripts.seed, SEED, &arguments).await
     }
 

@@ -26,7 +26,7 @@ use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisConnectio
 use tokio::sync::Notify;
 
 pub use bells::{Bell, Bells};
-pub use ledger::{Ledger, Taken, Unflushed};
+pub use ledger::{Ledger, OnTheirWay, Taken, Unflushed};
 
 use crate::{
     config::HostPort,
@@ -91,7 +91,8 @@ impl Redis {
     pub fn connect(addr: HostPort, db: i64) -> Self {
         let inner = Inner { addr, db, live: RefCell::new(None), down_since: Cell::new(Some(Instant::now())) };
         let redis = Redis(Rc::new(inner));
-        engine::spawn(keep_connected(Rc::downgrade(&redis.0)));
+        let kept = Rc::downgrade(&redis.0);
+        engine::spawn_lasting(move || keep_connected(kept.clone()));
         redis
     }
 

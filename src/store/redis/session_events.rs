@@ -4,11 +4,7 @@
 //! a minute after its last one. Whoever adds an entry also rings the channel of the same name, so that watchers (see
 //! [`super::Bells`]) read on; a ring carries nothing, so that one which is missed is made up for by the next.
 
-use std::{
-    fmt,
-    str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, str::FromStr, time::Duration};
 
 use redis::{Script, cmd};
 use uuid::Uuid;
@@ -18,7 +14,7 @@ use super::{Redis, RedisError, run_script};
 /// Adds an entry, sets the stream's life, and rings.
 const PUBLISH: &str = include_str!("publish.lua");
 
-/// How long what was missed can be read: what a stream's life is set to, and what is given of it.
+/// How long what was missed can be read at least: what a stream's life is set to whenever something is added.
 pub const KEPT: Duration = Duration::from_secs(60);
 
 /// What befell a session.
@@ -78,15 +74,14 @@ impl SessionEvents {
         run_script::<redis::Value>(&self.redis, &self.publish, PUBLISH, &arguments).await.map(drop)
     }
 
-    /// What befell a session after a place, at most a minute ago, in order.
+    /// What befell a session after a place, as far as it is kept, in order. Only the clock of Redis is in it: this
+    /// machine's may be another.
     ///
     /// # Errors
     /// Redis is away or refuses.
     pub async fn since(&self, session: Uuid, after: EventId) -> Result<Vec<SessionEvent>, RedisError> {
-        let kept = EventId { ms: unix_ms().saturating_sub(millis(KEPT)), number: 0 };
-        let from = after.next().max(kept).to_string();
         let answer: Vec<(String, Vec<String>)> =
-            self.redis.query(cmd("XRANGE").arg(self.key(session)).arg(from).arg("+")).await?;
+            self.redis.query(cmd("XRANGE").arg(self.key(session)).arg(after.next().to_string()).arg("+")).await?;
         Ok(answer.iter().filter_map(|(id, fields)| SessionEvent::read(id, fields)).collect())
     }
 
@@ -108,14 +103,6 @@ impl SessionEvents {
 /// What the names of all streams, and channels, of a namespace begin with.
 pub(super) fn prefix(namespace: &str) -> String {
     format!("backendai:{namespace}:events:")
-}
-
-fn unix_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 // === impl SessionEvent ===
@@ -227,7 +214,7 @@ mod tests {
         }
         let events = SessionEvents::new(redis.clone(), "test");
         let bells = Bells::new(server.addr(), "test");
-        let (watched, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let [watched, other, other_clock] = [(); 3].map(|()| Uuid::new_v4());
         let start = events.last(watched).await.unwrap();
         assert_eq!(start, EventId::default());
         let mut bell = bells.of(watched);
@@ -241,6 +228,13 @@ mod tests {
         assert_eq!(seen.len(), 1);
         assert_eq!((seen[0].change, seen[0].reason.as_str()), (Change::Restarted, "user-requested"));
         assert_eq!(events.last(watched).await.unwrap(), seen[0].id);
+
+        // One whose clock is an hour before this machine's reads it as well.
+        let mut behind = cmd("XADD");
+        behind.arg(events.key(other_clock)).arg("1000-7").arg(&["event", "restarted", "reason", "x"]);
+        redis.query::<String>(&behind).await.unwrap();
+        let seen_late = events.since(other_clock, start).await.unwrap();
+        assert_eq!(seen_late.iter().map(|event| event.id).collect::<Vec<_>>(), [EventId { ms: 1000, number: 7 }]);
 
         // The connection on which rings come is lost, and with it what rings meanwhile: a new one rings anew.
         let mut kill = cmd("CLIENT");

@@ -80,8 +80,8 @@ fn what_is_pending_becomes_a_batch_that_stays_until_it_is_finished() {
         let ledger = Ledger::new(redis.clone(), "test");
         assert_eq!(ledger.take_batches().await.unwrap(), []);
         let session = Uuid::from_u128(1);
-        assert_eq!(ledger.seed_and_count(session, 41).await.unwrap(), 42);
-        assert_eq!(ledger.seed_and_count(session, 0).await.unwrap(), 43);
+        assert_eq!(ledger.seed_and_count(session, 41, 0).await.unwrap(), Some(42));
+        assert_eq!(ledger.seed_and_count(session, 0, 0).await.unwrap(), Some(43));
         let pending =
             cmd("HSET").arg("backendai:test:pending").arg(&["k:AKIA", "5", "l:AKIA", "1795000000000"]).clone();
         redis.query::<()>(&pending).await.unwrap();
@@ -94,7 +94,11 @@ fn what_is_pending_becomes_a_batch_that_stays_until_it_is_finished() {
         assert_eq!(ledger.pending_of_keys(&["AKIA"]).await.unwrap(), [(0, None)]);
 
         // Nobody finished it: it is met again, before what came since.
-        assert_eq!(ledger.seed_and_count(session, 0).await.unwrap(), 44);
+        assert_eq!(
+            ledger.on_their_way(session).await.unwrap(),
+            OnTheirWay { takes: 1, batches: vec![(taken[0].id, 2)] }
+        );
+        assert_eq!(ledger.seed_and_count(session, 0, 0).await.unwrap(), Some(44));
         let again = ledger.take_batches().await.unwrap();
         assert_eq!((again.len(), &again[0]), (2, &taken[0]));
         assert_eq!(again[1].sessions, [(session, 1)]);
@@ -116,7 +120,7 @@ fn a_session_is_seeded_once_with_what_is_pending_and_forgotten_at_its_end() {
         let session = Uuid::from_u128(1);
         ledger.seed(session, 3).await.unwrap();
         ledger.seed(session, 9).await.unwrap();
-        assert_eq!(ledger.seed_and_count(session, 9).await.unwrap(), 4);
+        assert_eq!(ledger.seed_and_count(session, 9, 0).await.unwrap(), Some(4));
         ledger.forget(session).await.unwrap();
         assert_eq!(ledger.totals(&[session, Uuid::from_u128(2)]).await.unwrap(), [None, None]);
         // PostgreSQL still says 3: the query that is on its way is not lost.
