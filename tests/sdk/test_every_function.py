@@ -1,31 +1,20 @@
 """Every public function and command of every released client, called for real.
 
-tour.py calls the functions, COMMANDS below the command line; recorded.py notes what was called. What a release's own
-modules define and nothing called fails `test_nothing_is_left_out`.
+tour.py calls the functions, the tests below the command line; recorded.py notes what was called. What a release's own
+modules define and nothing called fails `test_nothing_is_left_out`. Where a release breaks by itself, before it sends
+anything or after it has its answer, the test says how.
 """
 
-import ast
 import json
-import os
-import subprocess
+import socket
+import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from api import eventually
 from ports import free_ports
-
-CLIENTS = dict(pair.split("=", 1) for pair in os.environ["CLIENT_RELEASES"].split())
-HERE = Path(__file__).parent
-# What is no function of the API, but how a release makes its requests and keeps its settings.
-INNER = {"__init__", "auth", "base", "compat", "config", "exceptions", "request"}
-# Not called, and why not.
-EXCUSED = {
-    # Wants an aiohttp of 2017, which a Python of today cannot have; and its terminal is refused.
-    "1.0.6": {"asyncio/kernel.py:" + name for name in "upload closed exception send_str resize restart close".split()},
-    "18.12.3": {"cli/app.py:app"},  # forwards ports of services in containers: not in the versions of the API served
-}
+from workplace import CLIENTS, HERE, OF_2017, Workplace
 
 
 def number(release):
@@ -38,84 +27,6 @@ def release(request):
     return request.param
 
 
-class Workplace:
-    """A user with a released client: a folder of files, key pairs, and a log of what is called."""
-
-    def __init__(self, cluster, release, folder):
-        self.python, self.release, self.folder, self.cluster = CLIENTS[release], release, folder, cluster
-        self.log = folder / "called"
-        key, second = cluster.new_key(is_admin=True), cluster.new_key()
-        self.key, user = key, f"9{len(CLIENTS)}{list(CLIENTS).index(release)}"
-        cluster.sql(f"UPDATE keypairs SET user_id = {user} WHERE access_key = '{second.access_key}'")
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "LC_ALL": "C.UTF-8",
-            "BACKEND_ENDPOINT": cluster.endpoint,
-            "BACKEND_ACCESS_KEY": key.access_key,
-            "BACKEND_SECRET_KEY": key.secret_key,
-            "SECOND_ACCESS_KEY": second.access_key,
-            "SECOND_SECRET_KEY": second.secret_key,
-            "SECOND_USER": user,
-        }
-
-    def start(self, *arguments, **options):
-        command = [self.python, str(HERE / "recorded.py"), str(self.log), *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, env=self.environment, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options
-        )
-
-    def run(self, *arguments, typed=""):
-        """(exit status, output) of a program."""
-        process = self.start(*arguments)
-        try:
-            out, err = process.communicate(typed, timeout=100)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise AssertionError((arguments, process.communicate()))
-        return process.returncode, out + err
-
-    def command(self, *arguments, typed=""):
-        """Output of the command line, which has to succeed."""
-        status, output = self.run("backend.ai", *arguments, typed=typed)
-        assert status == 0 and "Traceback" not in output, output
-        return output
-
-    def public(self):
-        """`file:name` of what this release defines for its users."""
-        find = "import ai.backend.client as client; print(client.__file__)"
-        root = Path(subprocess.run([self.python, "-c", find], capture_output=True, text=True).stdout.strip()).parent
-        found = set()
-        for file in [*root.glob("*.py"), *root.glob("asyncio/*.py")]:
-            if file.stem not in INNER:
-                found |= {f"{file.relative_to(root)}:{name}" for name in methods(ast.parse(file.read_text()))}
-        for file in [*root.glob("cli/*.py"), *root.glob("cli/admin/*.py")]:
-            found |= {f"{file.relative_to(root)}:{name}" for name in commands(ast.parse(file.read_text()))}
-        return found
-
-    def called(self):
-        return set(self.log.read_text().split())
-
-
-def methods(tree):
-    """Methods of public classes. Those of one underscore are what an instance offers without it, up to 1.4."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            for part in node.body:
-                if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)) and not part.name.startswith("__"):
-                    yield part.name
-
-
-def commands(tree):
-    """Functions that a decorator makes a command."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            decorators = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
-            if "register_command" in decorators or ".command(" in decorators or ".group(" in decorators:
-                yield node.name
-
-
 @pytest.fixture(scope="module")
 def place(cluster, release, tmp_path_factory):
     return Workplace(cluster, release, tmp_path_factory.mktemp(f"client-{release}"))
@@ -124,12 +35,43 @@ def place(cluster, release, tmp_path_factory):
 @pytest.fixture(scope="module")
 def told(place):
     """What tour.py saw."""
-    status, output = place.run(str(HERE / "tour.py"), place.release)
+    return toured(place, "tour.py")
+
+
+@pytest.fixture(scope="module")
+def of_2017(place, release):
+    """What 1.0.6 saw with an aiohttp of its time, where this machine has a Python for that."""
+    return toured(place, "tour_async.py", python=OF_2017) if release == "1.0.6" and OF_2017 else None
+
+
+def toured(place, tour, **options):
+    status, output = place.run(str(HERE / tour), place.release, **options)
     assert status == 0, output
     return json.loads(next(line for line in output.splitlines() if line.startswith("{")))
 
 
 # Functions
+
+
+def test_settings_and_requests(told, release):
+    assert all(told["settings"].values()), told["settings"]
+    answer = {"status": 200, "reason": "OK", "type": "application/json", "length": True, "same": True}
+    if release == "1.0.6":
+        answer["type"] += "; charset=utf-8"
+    assert told["answer"] == {**answer, "echo": "back again"}
+    assert told["error"] == [404, "Not Found", "https://api.backend.ai/probs/kernel-not-found"]
+    if number(release) < (1, 5):
+        assert told["contents"] == [{"echo": "back again"}, "some text", "some bytes"] and told["charset"] == "utf-8"
+    else:
+        assert told["contents"] == ["some text", "text/plain"]
+        # `readall` of these releases calls a function by a name that it has not.
+        assert told["parts"] == [True, True, "AttributeError"]
+    if number(release) >= (1, 4):
+        assert told["session"] == [False, True]
+    if release == "1.4.2":
+        # It closes the answer before it gives it to be read, and takes the name of a function for its value.
+        broken = {"read": "", "readall": "AttributeError", "areadall": "ClientConnectionError"}
+        assert told["streamed_answer"] == {"type": "application/json", "stream": True, **broken}
 
 
 def test_sessions(told, release):
@@ -145,6 +87,8 @@ def test_sessions(told, release):
         assert "hello.py" in told["files"]
         # 1.4.2 breaks when it has the answer.
         assert told["download"] == "AttributeError" if release == "1.4.2" else told["downloaded"] is True
+    if number(release) >= (18,):
+        assert told["hello"] == {"version": "v4.20181215"}
 
 
 def test_folders(told, release):
@@ -155,6 +99,9 @@ def test_folders(told, release):
     assert told["folder_info"] == 1
     assert told["mounted"] == "1000\n"
     assert told["folders_left"] == 0
+    if number(release) < (1, 5):
+        # It makes `get` a function that takes no name.
+        assert told["get"] == "TypeError"
     if number(release) < (1, 4):
         assert told["folder_download"] == "NotImplementedError"
         return
@@ -173,26 +120,50 @@ def test_administration(told, place, release):
     if number(release) >= (18,):
         assert told["agent"] == "ALIVE" and told["own_key_pair"] is True
         assert ["python", "latest"] in told["images"]
-        # This release breaks before it sends anything.
+        # This release breaks before it sends anything; mended, it asks for what none of the served versions has.
         assert told["manager"] == ["AssertionError"] * 3
+        assert told["manager_answers"] == [[404, "https://api.backend.ai/probs/generic-not-found"]] * 3
 
 
 def test_coroutines(told, release):
     if release == "1.0.6":
         # It does not sign the handshake.
         assert told["refused_terminal"] == 401
-    else:
-        assert told["sized"] is True and told["restarted"] is True
-        assert told["async_query"] == [["stdout", "42\n"]]
+        return
+    is_open_or_broken = (told["sized"], told["restarted"], told["broken"], told["closed"])
+    assert is_open_or_broken == (True, True, False, True)
+    assert told["async_query"] == [["stdout", "42\n"]]
+    if number(release) >= (1, 4):
+        assert told["async_settings"] == [False, True]
     if number(release) >= (18,):
-        assert told["streamed"] == [[["stdout", "streamed\n"]], "finished"]
+        # It forgets that the stream was to be a StreamPty, and no StreamPty has the `ws` that it writes to.
+        assert told["terminal_is"] == ["WebSocketResponse", "ws"]
+        assert told["frames"] == ["out", "out", "TypeError"]
+        assert told["after_bytes"] == "the message is not text"
+        [query, batch] = told["streamed"]
+        assert query == [["waiting-input", "finished"], "? Hi Ann\n"]
+        assert batch[0][-1] == "finished" and "build-finished" in batch[0] and batch[1] == "built\nexecuted\n"
+
+
+def test_coroutines_of_2017(of_2017, release):
+    if of_2017 is None:
+        assert release != "1.0.6" or not OF_2017
+        return
+    assert of_2017["async_query"] == [["stdout", "42\n"]]
+    assert of_2017["refused_terminal"] == 401
+    # Signed by hand, it is a terminal like any.
+    is_open_or_broken = tuple(of_2017[name] for name in ("sized", "restarted", "broken", "closed"))
+    assert is_open_or_broken == (True, True, False, True)
+    # It breaks before it sends anything: with every aiohttp that it says it works with.
+    assert of_2017["upload"] == "'NoneType' object has no attribute 'set_content_disposition'"
 
 
 # Commands
 
 
 def test_runs_on_the_command_line(place, release):
-    assert place.command("config") and "run" in place.run("backend.ai", "--help" if number(release) >= (18,) else "help")[1]
+    assert place.key.access_key in place.command("config")
+    assert "proxy" in place.command("--help" if number(release) >= (18,) else "help")
     ending = [] if release == "1.0.6" else ["--rm"]
     assert "2\n" in place.command("run", *ending, "python", "-c", "print(1+1)")
     (place.folder / "main.py").write_text("import sys; print('file', *sys.argv[1:])\n")
@@ -201,11 +172,19 @@ def test_runs_on_the_command_line(place, release):
     assert "Hi Ann" in place.command("run", *ending, "python", "-c", "print('Hi', input('? '))", typed="Ann\n")
 
 
+def test_short_names_of_run(place, release):
+    """lpython and lcc run code of these languages, of which this cluster has one."""
+    ending = [] if release == "1.0.6" else ["--rm"]
+    status, output = place.run("lpython", *ending, "-c", "print(6 * 7)")
+    assert status == 0 and "42\n" in output, output
+    output = place.run("lcc", *ending, "-c", "int main() {}")[1]
+    assert "404" in output and "No such environment image" in output, output
+
+
 def test_sessions_on_the_command_line(place, release):
     if release == "1.0.6":
         assert "ession" in place.command("ps")
         assert "ession" in place.command("admin", "sessions")
-        assert place.command("admin", "vfolders") is not None
         return
     name = "cli-" + release.replace(".", "-")
     if number(release) >= (18,):
@@ -214,25 +193,54 @@ def test_sessions_on_the_command_line(place, release):
         place.command("run", "-t", name, "python", "-c", "x = 1")
     for listing in (["ps"], ["admin", "sessions"]):
         assert "python" in place.command(*listing)
-    place.command("logs", name)
+    assert "End of logs" in place.command("logs", name)
     if number(release) >= (1, 4):
-        (place.folder / "up.txt").write_text("upwards")
-        place.command("upload", name, "up.txt")
-        (place.folder / "up.txt").unlink()
-        status, output = place.run("backend.ai", "download", name, "up.txt")
-        if release != "1.4.2":
-            assert status == 0 and (place.folder / "up.txt").read_text() == "upwards", output
-        assert "up.txt" in place.command("ls", name, ".")
-        if number(release) < (18,):  # which has it, and forgot to make it a command
-            assert "python" in place.command("info", name)
+        files_of_a_session(place, release, name)
         assert "python" in place.command("admin", "session", name)
+        # 18.12 has `info`, and forgot to make it a command.
+        info = ["info"] if number(release) < (18,) else ["-c", "from ai.backend.client.cli.run import info; info()"]
+        program = ["backend.ai"] if number(release) < (18,) else []
+        status, output = place.run(*program, *info, name)
+        assert status == 0 and "python" in output, output
+    if number(release) >= (18,):
+        no_service(place, name)
     assert "erminat" in place.command("terminate", name)
+
+
+def files_of_a_session(place, release, name):
+    (place.folder / "up.txt").write_text("upwards")
+    place.command("upload", name, "up.txt")
+    (place.folder / "up.txt").unlink()
+    status, output = place.run("backend.ai", "download", name, "up.txt")
+    if release == "1.4.2":
+        # It breaks when it has the answer.
+        assert status != 0 and "AttributeError" in output, output
+    else:
+        assert status == 0 and (place.folder / "up.txt").read_text() == "upwards", output
+    assert "up.txt" in place.command("ls", name, ".")
+
+
+def no_service(place, name):
+    """`app` forwards connections to services in containers, which none of the served versions of the API has."""
+    [port] = free_ports(21900, 1)
+    process = place.start("backend.ai", "app", name, "jupyter", "-p", str(port))
+    try:
+        assert "available at" in process.stderr.readline()
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            refused = process.stderr.readline()
+        assert "404" in refused, refused
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_folders_on_the_command_line(place, release):
     if number(release) < (1, 3):
+        assert "invalid choice" in place.run("backend.ai", "vfolder")[1]
         return
     name = "cli-folder"
+    assert "vfolder" in place.run("backend.ai", "vfolder", "--help")[1]
     place.run("backend.ai", "vfolder")
     place.command("vfolder", "create", name)
     (place.folder / "some.txt").write_text("something")
@@ -241,39 +249,46 @@ def test_folders_on_the_command_line(place, release):
     assert name in place.command("vfolder", "info", name)
     assert name in place.command("admin", "vfolders")
     (place.folder / "some.txt").unlink()
-    # 1.3 does not do it, and says so by breaking.
     status, output = place.run("backend.ai", "vfolder", "download", name, "some.txt")
-    if number(release) >= (1, 4):
+    if number(release) < (1, 4):
+        assert status != 0 and "NotImplementedError" in output, output
+    else:
         assert status == 0 and (place.folder / "some.txt").read_text() == "something", output
-        place.command("vfolder", "mkdir", name, "deep")
-        assert "deep" in place.command("vfolder", "ls", name, ".")
-        place.command("vfolder", "rm", "-r", name, "deep", typed="y\n")
-        assert "deep" not in place.command("vfolder", "ls", name, ".")
-        place.run("backend.ai", "vfolder", "cp", "a", "b")
-        place.command("vfolder", "invite", name, place.environment["SECOND_USER"])
-        mine = {name: place.environment[f"BACKEND_{name}"] for name in ("ACCESS_KEY", "SECRET_KEY")}
-        for part in mine:
-            place.environment[f"BACKEND_{part}"] = place.environment[f"SECOND_{part}"]
-        try:
-            listed = place.command("vfolder", "invitations", typed="1\na\n")
-        finally:
-            place.environment.update({f"BACKEND_{part}": value for part, value in mine.items()})
-        assert "1" in listed, listed
+        more_of_folders(place, name)
     place.command("vfolder", "delete", name)
+    assert name not in place.command("vfolder", "list")
+
+
+def more_of_folders(place, name):
+    """What came with 1.4."""
+    place.command("vfolder", "mkdir", name, "deep")
+    assert "deep" in place.command("vfolder", "ls", name, ".")
+    place.command("vfolder", "rm", "-r", name, "deep", typed="y\n")
+    assert "deep" not in place.command("vfolder", "ls", name, ".")
+    # The releases promise it, and do not do it.
+    status, output = place.run("backend.ai", "vfolder", "cp", "a", "b")
+    assert status != 0 and "NotImplementedError" in output, output
+    assert place.environment["SECOND_USER"] in place.command("vfolder", "invite", name, place.environment["SECOND_USER"])
+    place.command("vfolder", "invitations", typed="1\na\n", environment=place.second())
+    assert name in place.command("vfolder", "list", environment=place.second())
 
 
 def test_administration_on_the_command_line(place, release):
+    shown = place.run("backend.ai", "admin")[1]
+    assert "sessions" in shown if number(release) >= (18,) else "-h/--help" in shown, shown
     if number(release) < (1, 3):
+        assert "Max Size" in place.command("admin", "vfolders")
         return
-    place.run("backend.ai", "admin")
     assert "ALIVE" in place.command("admin", "agents")
-    assert "AKIA" in place.command("admin", "keypairs", "--user-id", "77")
-    assert "AKIA" in place.command("admin", "keypairs", "add", "--user-id", "79") if number(release) < (18,) else place.command("admin", "keypairs", "add", "79")
+    user = ["79"] if number(release) >= (18,) else ["--user-id", "79"]
+    assert "AKIA" in place.command("admin", "keypairs", "add", *user)
+    assert "AKIA" in place.command("admin", "keypairs", "--user-id", "79")
     if number(release) >= (18,):
         agent = place.cluster.sql("SELECT id FROM agents WHERE status = 'ALIVE' ORDER BY id LIMIT 1")[0][0]
         assert "ALIVE" in place.command("admin", "agent", "-i", agent)
         assert place.key.access_key in place.command("admin", "keypair")
         assert "python" in place.command("admin", "images")
+        # As in the tour: this release breaks before it sends anything.
         for what in ("status", "freeze", "unfreeze"):
             status, output = place.run("backend.ai", "manager", what)
             assert status != 0 and "AssertionError" in output, output
@@ -282,25 +297,35 @@ def test_administration_on_the_command_line(place, release):
 def test_the_proxy_signs_for_others(place, release):
     [port] = free_ports(21800, 1)
     process = place.start("backend.ai", "proxy", "--bind", "127.0.0.1", "--port", str(port))
+    address = f"http://127.0.0.1:{port}/v4/folders/"
+
+    def answer():
+        """(status, body) once the proxy listens."""
+        assert process.poll() is None
+        try:
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except (ConnectionError, urllib.error.URLError):
+            return None
+
     try:
-
-        def answer():
-            assert process.poll() is None, process.communicate()
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v4/folders/", timeout=10) as answer:
-                    return answer.read()
-            except ConnectionError:
-                return None
-            except OSError as error:
-                return None if "refused" in str(error) else error.read()
-
-        assert json.loads(eventually(answer)) == [] or number(release) >= (1, 4)
+        status, body = eventually(answer, seconds=30)
     finally:
         process.kill()
-        print(process.communicate())
+        _, errors = process.communicate()
+    if release == "1.4.2":
+        # Its proxy makes a request without the session that every request of this release wants, and sends none.
+        assert status == 500 and "'str' object has no attribute 'config'" in errors, (status, body, errors)
+    else:
+        assert (status, json.loads(body)) == (200, []), errors
 
 
-def test_nothing_is_left_out(told, place, release):
+def test_nothing_is_left_out(told, of_2017, place, release):
     """Last, since it counts what the tests before called."""
-    left = place.public() - place.called() - EXCUSED.get(release, set())
+    left = place.offered() - place.called()
+    if release == "1.0.6" and not OF_2017:
+        # ./dev test says so: no Python here is old enough for the aiohttp that its coroutines want.
+        left = {name for name in left if not name.startswith("asyncio/")}
     assert not left, sorted(left)

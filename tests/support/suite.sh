@@ -61,7 +61,8 @@ prepare_suite() {
     BACKEND_TEST_PYTHON=$(python_environment tests python3 "$ROOT/tests/requirements.txt")/bin/python
     browser_environment
     CLIENT_RELEASES=$(client_releases) || fail "the Python clients could not be installed"
-    export CARGO_TARGET_DIR DEV_BIN BACKEND_TEST_PYTHON CLIENT_RELEASES
+    CLIENT_OF_2017=$(client_of_2017) || fail "the Python client of 2017 could not be installed"
+    export CARGO_TARGET_DIR DEV_BIN BACKEND_TEST_PYTHON CLIENT_RELEASES CLIENT_OF_2017
 }
 
 run_suite() {
