@@ -5,13 +5,7 @@ import subprocess
 
 import pytest
 
-CLIENTS = dict(pair.split("=", 1) for pair in os.environ["CLIENT_RELEASES"].split())
-
-
-@pytest.fixture(params=CLIENTS, scope="module")
-def release(request):
-    """A release number."""
-    return request.param
+from workplace import CLIENTS
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ try:
     from ai.backend.client.session import Session
 except ImportError:
     Session = None
+with contextlib.suppress(ImportError):
+    from ai.backend.client.session import is_legacy_server
 
 
 class Plain:
@@ -47,6 +49,7 @@ def sessions(offers, told):
     token = "tour-" + uuid.uuid4().hex
     if hasattr(offers.Kernel, "hello"):
         told["hello"] = offers.Kernel.hello()
+        told["legacy"] = is_legacy_server()
     kernel = offers.Kernel.get_or_create("python", client_token=token)
     told["query"] = follow(kernel, "print(6 * 7)")
     completed = kernel.complete("pri", {"post": "", "line": "pri", "row": 0, "col": 3})

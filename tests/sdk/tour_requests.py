@@ -6,11 +6,17 @@ that is a context in which the answer is read.
 
 import asyncio
 import os
+from pathlib import Path
 
 from ai.backend.client import config
 from ai.backend.client.exceptions import BackendAPIError
 from ai.backend.client.request import Request
 from steps import outcome
+
+try:
+    from ai.backend.client.request import ExtendedJSONEncoder as Encoder  # of 18.12, which takes paths as texts
+except ImportError:
+    Encoder = None
 
 TEXT = "back again"
 
@@ -99,7 +105,7 @@ def in_context(offers, told):
     request = Request(offers, "POST", "/authorize")
     request.set_content("some text")
     told["contents"] = [request.content.decode(), request.content_type]
-    request.set_json({"echo": TEXT})
+    request.set_json({"echo": Path(TEXT) if Encoder else TEXT})
     with request.fetch() as answer:
         told["answer"] = {
             "status": answer.status,

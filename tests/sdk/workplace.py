@@ -4,7 +4,11 @@ Also the other side of that log: what a release's own modules offer, as `file:li
 """
 
 import ast
+import contextlib
+import json
 import os
+import select
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,8 +16,14 @@ CLIENTS = dict(pair.split("=", 1) for pair in os.environ["CLIENT_RELEASES"].spli
 # 1.0.6 with an aiohttp of its time, where there is a Python 3.6: its coroutines want that.
 OF_2017 = os.environ.get("CLIENT_OF_2017")
 HERE = Path(__file__).parent
+LIMIT = 100  # seconds for a program, below pytest's own for a test
 # No functions for users: how a release calls its own functions, and what it takes from later Pythons.
 INNER = {"base", "compat"}
+
+
+def number(release):
+    """A release as numbers, to be compared."""
+    return tuple(map(int, release.split(".")))
 
 
 class Workplace:
@@ -36,23 +46,45 @@ class Workplace:
             "SECOND_SECRET_KEY": second.secret_key,
             "SECOND_USER": user,
         }
+        self.files = [self.folder / name for name in ("stdin", "stdout", "stderr")]
+        self.server = self.start()
+        self.answered("the start")
 
-    def start(self, *arguments, python=None, environment=()):
-        """A program that runs."""
+    def close(self):
+        self.server.kill()
+        self.server.communicate()
+
+    def start(self, *arguments, python=None):
+        """A program that runs beside the test."""
         command = [python or self.python, str(HERE / "recorded.py"), str(self.log), *arguments]
         pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-        environment = {**self.environment, **dict(environment)}
-        return subprocess.Popen(command, env=environment, cwd=self.folder, text=True, **pipes)
+        return subprocess.Popen(
+            command, env=self.environment, cwd=self.folder, text=True, start_new_session=True, **pipes
+        )
 
-    def run(self, *arguments, typed="", **options):
+    def run(self, program, *arguments, typed="", environment=()):
         """(exit status, output) of a program."""
-        process = self.start(*arguments, **options)
-        try:
-            out, err = process.communicate(typed, timeout=100)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise AssertionError((arguments, process.communicate()))
-        return process.returncode, out + err
+        for file, text in zip(self.files, (typed, "", "")):
+            file.write_text(text)
+        environment = {**self.environment, **dict(environment)}
+        asked = {"program": program, "arguments": arguments, "files": [str(file) for file in self.files]}
+        self.server.stdin.write(json.dumps({**asked, "environment": environment}) + "\n")
+        self.server.stdin.flush()
+        return self.answered((program, *arguments)), self.output()
+
+    def answered(self, what):
+        """The next line of the process that runs the programs. It has no more than that line to give."""
+        if not select.select([self.server.stdout], [], [], LIMIT)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.server.pid, signal.SIGKILL)
+            raise AssertionError(f"{what} takes longer than {LIMIT} s: {self.output()}")
+        line = self.server.stdout.readline()
+        assert line, (what, self.server.communicate())
+        return json.loads(line)
+
+    def output(self):
+        """What the last program printed."""
+        return "".join(file.read_text() for file in self.files[1:])
 
     def command(self, *arguments, **options):
         """Output of the command line, which has to succeed."""
@@ -64,15 +96,21 @@ class Workplace:
         """What makes a program the other user's."""
         return {f"BACKEND_{name}": self.environment[f"SECOND_{name}"] for name in ("ACCESS_KEY", "SECRET_KEY")}
 
-    def offered(self):
-        """What this release has for its users."""
-        find = "import ai.backend.client as client; print(client.__file__)"
-        root = Path(subprocess.run([self.python, "-c", find], capture_output=True, text=True).stdout.strip()).parent
-        modules = [file for file in [*root.glob("*.py"), *root.glob("asyncio/*.py")] if file.stem not in INNER]
-        programs = [*root.glob("cli/*.py"), *root.glob("cli/admin/*.py")]
-        assert len(modules) > 8 and len(programs) > 5, root
-        found = [(file, node) for file in modules for node in functions(ast.parse(file.read_text()))]
-        found += [(file, node) for file in programs for node in commands(ast.parse(file.read_text()))]
+    def offered_functions(self):
+        """What this release has for programs."""
+        return self.defined(functions, "*.py", "asyncio/*.py")
+
+    def offered_commands(self):
+        """What this release has for the command line."""
+        return self.defined(commands, "cli/*.py", "cli/admin/*.py")
+
+    def defined(self, find, *patterns):
+        """What is found in the release's own modules."""
+        locate = "import ai.backend.client as client; print(client.__file__)"
+        root = Path(subprocess.check_output([self.python, "-c", locate], text=True).strip()).parent
+        files = [file for pattern in patterns for file in root.glob(pattern) if file.stem not in INNER]
+        found = [(file, node) for file in files for node in find(ast.parse(file.read_text()))]
+        assert len(found) > 6, (root, found)
         return {f"{file.relative_to(root)}:{first_line(node)}:{node.name}" for file, node in found}
 
     def called(self):
