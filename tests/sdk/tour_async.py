@@ -32,6 +32,10 @@ def asynchronous(told, release):
     from ai.backend.client.asyncio.kernel import Kernel
 
     if release == "1.0.6":
+        try:
+            run(Kernel.get_or_create("python"))
+        except TypeError as error:
+            told["of_another_time"] = str(error)
         run(refused_terminal(Kernel("any-session"), told))
     else:
         run(coroutines(SimpleNamespace(Kernel=Kernel), told))
