@@ -5,10 +5,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from cluster import Cluster  # noqa: E402  (the path comes first)
+
+CLIENTS = dict(pair.split("=", 1) for pair in os.environ.get("CLIENT_RELEASES", "").split())
+
+
+class PerModuleAndRelease(LoadScopeScheduling):
+    """Keeps together the tests of a module, and of these the ones of a released client: they share what it saw."""
+
+    def _split_scope(self, nodeid):
+        module, _, name = nodeid.partition("::")
+        return module + "".join(release for release in CLIENTS if name.endswith(f"[{release}]"))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """With -n alone; who says --dist gets that."""
+    return PerModuleAndRelease(config, log) if config.getvalue("dist") == "load" else None
 
 
 def pytest_report_header():

@@ -9,6 +9,7 @@ use crate::{
     auth::ApiVersion,
     http::{Answer, Problem},
     registry::{Mode, Run, RunResult, SessionName, Wanted},
+    stream::execute::Texts,
     wire::json as wire_json,
 };
 
@@ -172,16 +173,38 @@ fn wanted(fields: &Fields, version: ApiVersion) -> Result<Wanted, Problem> {
 }
 
 /// Reads an execute call.
-pub(super) fn run(fields: &Fields, version: ApiVersion, last_status: Option<String>) -> Result<Run, Problem> {
-    let mode = match (version.major(), fields.text("mode")?) {
-        (1, _) => Mode::Query,
-        (_, Some(name)) => Mode::parse(name)
-            .ok_or_else(|| fields.wrong("mode", "is not one of query, batch, complete, continue, input"))?,
-        (_, None) => return Err(fields.wrong("mode", "is missing or empty!")),
-    };
+fn run(fields: &Fields, version: ApiVersion, last_status: Option<String>) -> Result<Run, Problem> {
+    let mode = mode(fields, version)?;
     if version.major() > 1 && !fields.has("runId") {
         return Err(fields.wrong("runId", "is missing!"));
     }
+    run_in(mode, fields, last_status)
+}
+
+/// Reads the call that begins a stream, which is one run: it may leave out the run's id.
+pub(super) fn streamed_run(
+    fields: &Fields,
+    version: ApiVersion,
+    last_status: Option<String>,
+) -> Result<(Run, Texts), Problem> {
+    let run = run_in(mode(fields, version)?, fields, last_status)?;
+    let texts = match version.major() > 1 && !fields.has("runId") {
+        true => Texts::Lines,
+        false => Texts::Messages,
+    };
+    Ok((run, texts))
+}
+
+fn mode(fields: &Fields, version: ApiVersion) -> Result<Mode, Problem> {
+    match (version.major(), fields.text("mode")?) {
+        (1, _) => Ok(Mode::Query),
+        (_, Some(name)) => Mode::parse(name)
+            .ok_or_else(|| fields.wrong("mode", "is not one of query, batch, complete, continue, input")),
+        (_, None) => Err(fields.wrong("mode", "is missing or empty!")),
+    }
+}
+
+fn run_in(mode: Mode, fields: &Fields, last_status: Option<String>) -> Result<Run, Problem> {
     let id = match fields.text("runId")? {
         Some(id) if is_run_id(id) => id.to_owned(),
         Some(_) => return Err(fields.wrong("runId", "is not 1 to 64 printable characters")),
@@ -303,6 +326,20 @@ mod tests {
         assert!(parse(json!({"mode": "continue", "code": "", "runId": null})).is_err());
         assert!(parse(json!({"mode": "dance", "code": "", "runId": "r"})).is_err());
         assert!(parse(json!({"mode": "query", "code": 3, "runId": "r"})).is_err());
+    }
+
+    #[test]
+    fn a_stream_needs_no_run_id_and_without_one_every_text_is_a_line() {
+        let parse = |value: Value, version| {
+            streamed_run(&fields(value), version, None).map(|(run, texts)| (run.id.len(), texts)).ok()
+        };
+        let released = json!({"mode": "query", "code": "1", "options": {}});
+        assert_eq!(parse(released.clone(), ApiVersion::V4), Some((16, Texts::Lines)));
+        assert_eq!(parse(released, ApiVersion::V1), Some((16, Texts::Messages)));
+        let null = json!({"mode": "query", "code": "1", "runId": null});
+        assert_eq!(parse(null, ApiVersion::V4), Some((16, Texts::Messages)));
+        assert_eq!(parse(json!({"mode": "continue", "code": ""}), ApiVersion::V4), None);
+        assert_eq!(parse(json!({"code": "1"}), ApiVersion::V4), None);
     }
 
     #[test]

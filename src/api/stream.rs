@@ -17,7 +17,7 @@ use crate::{
     stream::{
         Caller, Place,
         events::{self, Watched},
-        execute::{self, Dialect},
+        execute::{self, Dialect, Texts},
         terminal,
         websocket::{Handshake, Refused, Socket},
     },
@@ -152,8 +152,8 @@ impl Dialect for Spoken {
         kernel::run_id(body)
     }
 
-    fn run(&self, body: &[u8], last_status: Option<String>) -> Result<Run, Problem> {
-        kernel::run(&super::fields::Fields::parse(body, Kind::InvalidApiParams)?, self.0, last_status)
+    fn run(&self, body: &[u8], last_status: Option<String>) -> Result<(Run, Texts), Problem> {
+        kernel::streamed_run(&super::fields::Fields::parse(body, Kind::InvalidApiParams)?, self.0, last_status)
     }
 
     fn document(&self, result: &RunResult) -> Value {

@@ -1,6 +1,8 @@
 //! A run that is followed over a WebSocket: the client sends the body of an execute call, and gets each result as the
 //! agent has it, without asking, until the run has finished.
 //!
+//! Clients of release 18.12 name no run, since the stream is the run, and bring input as a text that is the line itself.
+//!
 //! While a call is at the agent, the client may bring input and interrupt. While a result is being sent nothing is
 //! received, so that a client which does not read cannot make answers to its pings pile up beside a long result.
 //! While the run waits for input no call is at the agent, so that what befalls the session is listened to.
@@ -40,10 +42,19 @@ pub trait Dialect {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn run(&self, body: &[u8], last_status: Option<String>) -> Result<Run, Problem>;
+    fn run(&self, body: &[u8], last_status: Option<String>) -> Result<(Run, Texts), Problem>;
 
     /// A result as the client gets it.
     fn document(&self, result: &RunResult) -> Value;
+}
+
+/// What a client's texts are once its run goes on, which its first one tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// JSON that says what it is.
+    Messages,
+    /// Input, whatever it looks like.
+    Lines,
 }
 
 /// Serves a client until its run has finished, or it goes, or the worker.
@@ -95,13 +106,13 @@ struct Outbox {
 impl<D: Dialect> Follower<'_, D> {
     async fn follow(&self, place: &Place) -> End {
         match self.begin(place).await {
-            Ok(run) => self.go_on(run, place).await.err().unwrap_or_default(),
+            Ok((run, texts)) => self.go_on(run, texts, place).await.err().unwrap_or_default(),
             Err(end) => end,
         }
     }
 
     /// Waits for the client to say what is to be run.
-    async fn begin(&self, place: &Place) -> Result<Run, End> {
+    async fn begin(&self, place: &Place) -> Result<(Run, Texts), End> {
         let received = tokio::select! {
             received = self.socket.receive() => received,
             () = engine::sleep(FIRST_TIME) => return Err(Some(Close::new(Code::Policy, "nothing to execute came"))),
@@ -117,16 +128,16 @@ impl<D: Dialect> Follower<'_, D> {
             Err(refusal) => return Err(self.refused(refusal, Code::TryLater).await),
         };
         match self.dialect.run(body.as_bytes(), last_status) {
-            Ok(run) => Ok(run),
+            Ok(begun) => Ok(begun),
             Err(problem) => Err(self.tell(line(&problem), Code::Policy).await),
         }
     }
 
     /// Calls the agent until the run has finished. There is no other way out than an end.
-    async fn go_on(&self, mut run: Run, place: &Place) -> Result<(), End> {
+    async fn go_on(&self, mut run: Run, texts: Texts, place: &Place) -> Result<(), End> {
         let (inputs_in, mut inputs) = mpsc::channel(WAITING);
         let (errors_in, mut errors) = mpsc::channel(WAITING);
-        let mut inbox = std::pin::pin!(self.receive(Outbox { inputs: inputs_in, errors: errors_in }));
+        let mut inbox = std::pin::pin!(self.receive(texts, Outbox { inputs: inputs_in, errors: errors_in }));
         let mut called_in = std::pin::pin!(place.is_called_in());
         let after = self.caller.registry.last_event(self.caller.session.id).await.ok();
         let mut gone = std::pin::pin!(self.is_gone(after));
@@ -219,10 +230,10 @@ impl<D: Dialect> Follower<'_, D> {
     }
 
     /// Takes what the client sends to where it goes; interrupts go to the agent at once.
-    async fn receive(&self, to: Outbox) -> End {
+    async fn receive(&self, texts: Texts, to: Outbox) -> End {
         loop {
             let error = match self.socket.receive().await {
-                Received::Text(text) => match FromClient::parse(&text) {
+                Received::Text(text) => match FromClient::read(texts, &text) {
                     Ok(message) => match self.obey(message, &to).await {
                         Ok(()) => continue,
                         Err(Refusal::Told(problem)) => line(&problem),
@@ -274,6 +285,13 @@ fn finished() -> Close {
 // === impl FromClient ===
 
 impl FromClient {
+    fn read(texts: Texts, text: &str) -> Result<Self, String> {
+        match texts {
+            Texts::Messages => FromClient::parse(text),
+            Texts::Lines => Ok(FromClient::Input(text.to_owned())),
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let message: Value = serde_json::from_str(text).map_err(|error| format!("the message is not JSON: {error}"))?;
         match message.get("type").and_then(Value::as_str) {
@@ -300,6 +318,14 @@ mod tests {
         for wrong in ["", "3", "{}", r#"{"type":"input"}"#, r#"{"type":"input","code":7}"#, r#"{"type":"x"}"#] {
             assert!(FromClient::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_line_is_input_whatever_it_looks_like() {
+        for line in ["Ann", "", "{", r#"{"type":"interrupt"}"#] {
+            assert_eq!(FromClient::read(Texts::Lines, line), Ok(FromClient::Input(line.into())));
+        }
+        assert_eq!(FromClient::read(Texts::Messages, r#"{"type":"interrupt"}"#), Ok(FromClient::Interrupt));
     }
 
     proptest! {

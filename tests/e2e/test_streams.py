@@ -417,6 +417,17 @@ def test_a_status_that_nobody_understands_ends_a_run(client, place):
     assert code == 1011 and results[0]["status"] == "dancing" and results[1]["type"] == "error", results
 
 
+def test_a_client_that_names_no_run_brings_lines(agent, client, place):
+    """As release 18.12 of the Python client does: the stream is the run, and input is a text and nothing else."""
+    with WebSocket(client, f"/v4/stream/kernel/{place[0]}/execute") as socket:
+        socket.send({"code": "ask", "mode": "query", "options": {}})
+        assert socket.receive()["status"] == "waiting-input"
+        socket.send('{"type": "interrupt"}')
+        result = socket.receive()
+        assert (result["status"], result["console"]) == ("finished", [["stdout", 'input:{"type": "interrupt"}']])
+        assert socket.closed() == (1000, [])
+
+
 def test_a_run_on_a_real_kernel(client, session):
     with WebSocket(client, f"/v4/stream/kernel/{session}/execute") as socket:
         code = "import time\nfor n in range(4):\n    print(n, flush=True)\n    time.sleep(1)\nprint(input('? '))"
@@ -440,7 +451,7 @@ def test_version_1_has_flat_results(client, session):
     assert (code, results[-1]["stdout"]) == (1000, "1\n"), results
 
 
-@pytest.mark.parametrize("body", ["{", "[]", '{"mode": "bogus"}', '{"mode": "query", "code": "1"}'])
+@pytest.mark.parametrize("body", ["{", "[]", '{"mode": "bogus"}', '{"mode": "continue", "code": ""}'])
 def test_a_run_that_is_malformed(client, place, body):
     with WebSocket(client, f"/v4/stream/kernel/{place[0]}/execute") as socket:
         socket.send(body)

@@ -1,36 +1,17 @@
 """Lists that the released clients' command lines show, of the admin API."""
 
-import os
-import subprocess
-
 import pytest
-
-CLIENTS = dict(pair.split("=", 1) for pair in os.environ["CLIENT_RELEASES"].split())
-
-
-@pytest.fixture(params=CLIENTS, scope="module")
-def release(request):
-    """A release number."""
-    return request.param
 
 
 @pytest.fixture
-def command(cluster, release):
+def command(place):
     """Runs the client's command line with a key, and gives what it printed."""
 
     def run(key, *arguments):
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(cluster.data),
-            "LC_ALL": "C.UTF-8",
-            "BACKEND_ENDPOINT": cluster.endpoint,
-            "BACKEND_ACCESS_KEY": key.access_key,
-            "BACKEND_SECRET_KEY": key.secret_key,
-        }
-        program = [CLIENTS[release], "-m", "ai.backend.client.cli", *arguments]
-        done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0 and "Failed" not in done.stdout, (done.stdout, done.stderr)
-        return done.stdout
+        keys = {"BACKEND_ACCESS_KEY": key.access_key, "BACKEND_SECRET_KEY": key.secret_key}
+        printed = place.command(*arguments, environment=keys)
+        assert "Failed" not in printed, printed
+        return printed
 
     return run
 

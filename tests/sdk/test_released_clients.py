@@ -13,14 +13,9 @@ from pathlib import Path
 
 import pytest
 
-CLIENTS = dict(pair.split("=", 1) for pair in os.environ["CLIENT_RELEASES"].split())
+from workplace import CLIENTS
+
 USAGE = Path(__file__).with_name("usage.py")
-
-
-@pytest.fixture(params=CLIENTS, scope="module")
-def release(request):
-    """A release number."""
-    return request.param
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ a session with those, from 1.5 on a session with coroutines behind; what they of
 A folder to work in is the current one; SECOND_ACCESS_KEY and SECOND_SECRET_KEY are another user's.
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -14,13 +13,17 @@ import uuid
 from types import SimpleNamespace
 
 from ai.backend.client.config import APIConfig
+from ai.backend.client.exceptions import BackendAPIError
+from steps import follow, outcome
+from tour_async import asynchronous
+from tour_requests import errors, requests, settings
 
 try:
-    from ai.backend.client.session import AsyncSession, Session
+    from ai.backend.client.session import Session
 except ImportError:
-    Session = AsyncSession = None
-
-PATIENCE = 30
+    Session = None
+with contextlib.suppress(ImportError):
+    from ai.backend.client.session import is_legacy_server
 
 
 class Plain:
@@ -42,33 +45,11 @@ class Plain:
         getattr(request, "shutdown", lambda: None)()
 
 
-def outcome(call, *arguments, **options):
-    """What a call gives, or what a release that is not finished raises."""
-    try:
-        return call(*arguments, **options)
-    except (AssertionError, AttributeError, NotImplementedError, TypeError) as error:
-        return type(error).__name__
-
-
-def follow(kernel, code, mode="query", opts=None):
-    """The console of a run, followed to its end."""
-    run, console = uuid.uuid4().hex[:16], []
-    knows_modes = sys.argv[1] != "1.0.6"
-    for _ in range(60):
-        result = kernel.execute(run, code, mode=mode, opts=opts)
-        console.extend(result["console"])
-        if result["status"] == "finished":
-            return "".join(data for _, data in console)
-        opts, code = None, ""
-        if knows_modes:
-            mode = "continue"
-    raise SystemExit("the run does not end")
-
-
 def sessions(offers, told):
     token = "tour-" + uuid.uuid4().hex
     if hasattr(offers.Kernel, "hello"):
         told["hello"] = offers.Kernel.hello()
+        told["legacy"] = is_legacy_server()
     kernel = offers.Kernel.get_or_create("python", client_token=token)
     told["query"] = follow(kernel, "print(6 * 7)")
     completed = kernel.complete("pri", {"post": "", "line": "pri", "row": 0, "col": 3})
@@ -167,102 +148,20 @@ def administration(offers, told):
     if hasattr(offers, "Image"):
         told["images"] = [(image["name"], image["tag"]) for image in offers.Image.list()]
     if hasattr(offers, "Manager"):
-        told["manager"] = [outcome(getattr(offers.Manager, call)) for call in ("status", "freeze", "unfreeze")]
+        manager(offers, told)
 
 
-# Coroutines
-
-
-@contextlib.contextmanager
-def loop_of_ours():
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        yield loop
-    finally:
-        loop.close()
-
-
-async def output_until(stream, wanted):
-    """What the terminal shows, up to what is wanted."""
-    import base64
-
-    seen = b""
-    async for message in stream:
-        message = json.loads(message.data)
-        if message["type"] == "out":
-            seen += base64.b64decode(message["data"])
-            if wanted in seen:
-                return True
-        else:
-            return message["data"]
-    return False
-
-
-def keys(text):
-    import base64
-
-    return json.dumps({"type": "stdin", "chars": base64.b64encode(text).decode()})
-
-
-async def terminal(stream, told):
-    await stream.resize(33, 111)
-    await stream.send_str(keys(b"until stty size | grep '33 111'; do sleep 0.1; done; x=kept; echo sized=$((6*7))\n"))
-    told["sized"] = await output_until(stream, b"sized=42")
-    await stream.restart()
-    await stream.send_str(keys(b"echo again=$((6*7))[$x]\n"))
-    told["restarted"] = await output_until(stream, b"again=42[]")
-    told["exception"] = stream.exception() if hasattr(stream, "exception") else None
-
-
-async def coroutines(offers, told):
-    kernel = await offers.Kernel.get_or_create("python")
-    result = await kernel.execute("run-of-coroutines", "print(6 * 7)")
-    told["async_query"] = result["console"]
-    if hasattr(kernel, "stream_execute"):
-        async with kernel.stream_execute("print('streamed')") as stream:
-            results = [json.loads(message.data) async for message in stream]
-        told["streamed"] = results
-    await kernel.destroy()
-    shell = await offers.Kernel.get_or_create("shell")
-    await in_terminal(shell, told)
-    await shell.destroy()
-
-
-async def in_terminal(shell, told):
-    stream = shell.stream_pty()
-    if hasattr(stream, "__aenter__"):
-        async with stream as stream:
-            await terminal(stream, told)
-            told["closed"] = stream.closed if hasattr(stream, "closed") else None
-    else:
-        stream = await stream
-        await terminal(stream, told)
-        told["closed"] = stream.closed
-        await stream.close()
-
-
-def asynchronous(told):
-    async def in_session():
-        async with AsyncSession() as offers:
-            await coroutines(offers, told)
-
-    with loop_of_ours() as loop:
-        if AsyncSession:
-            loop.run_until_complete(in_session())
-        else:
-            from ai.backend.client.asyncio.kernel import Kernel
-
-            if sys.argv[1] != "1.0.6":
-                loop.run_until_complete(coroutines(SimpleNamespace(Kernel=Kernel), told))
-                return
-            # Its coroutines want an aiohttp of 2017; only the terminal goes without, which it does not sign.
-            from ai.backend.client.exceptions import BackendClientError
-
-            try:
-                loop.run_until_complete(in_terminal(Kernel("any-session"), told))
-            except BackendClientError as error:
-                told["refused_terminal"] = error.__cause__.status
+def manager(offers, told):
+    """18.12 gives its session to the class by another name than it looks for. With that, the gateway is asked."""
+    calls = [getattr(offers.Manager, call) for call in ("status", "freeze", "unfreeze")]
+    told["manager"] = [outcome(call) for call in calls]
+    offers.Manager.session = offers
+    told["manager_answers"] = []
+    for call in calls:
+        try:
+            call()
+        except BackendAPIError as error:
+            told["manager_answers"].append([error.status, error.data["type"]])
 
 
 def main():
@@ -275,14 +174,17 @@ def main():
 
     with Session() if Session else Plain() as offers:
         if Session:
-            told["settings"] = [offers.closed, offers.config.access_key == os.environ["BACKEND_ACCESS_KEY"]]
+            told["session"] = [offers.closed, offers.config.access_key == os.environ["BACKEND_ACCESS_KEY"]]
+        settings(told)
+        requests(offers, told)
+        errors(told, offers.Kernel("no-such-session").get_info)
         sessions(offers, told)
         if hasattr(offers, "VFolder"):
             folders(offers, told, second)
             if hasattr(offers.VFolder, "invitations"):
                 refused_invitation(offers, told, second)
         administration(offers, told)
-    asynchronous(told)
+    asynchronous(told, sys.argv[1])
     print(json.dumps(told))
 
 

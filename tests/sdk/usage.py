@@ -62,10 +62,10 @@ def main(release):
     told = {}
     with kernel_class() as kernels:
         token = "sdk-" + uuid.uuid4().hex
-        kernel = kernels.get_or_create("python", token)
+        kernel = kernels.get_or_create("python", client_token=token)
         told["token"], told["kernel_id"] = token, kernel.kernel_id
         told["created"] = getattr(kernel, "created", None)
-        told["again"] = getattr(kernels.get_or_create("python", token), "created", None)
+        told["again"] = getattr(kernels.get_or_create("python", client_token=token), "created", None)
         told["assign"] = follow(kernel, "x = 20", knows_modes=knows_modes)
         told["variable"] = follow(kernel, "print(x + 22)", knows_modes=knows_modes)
         code = "import sys\nfor n in range(6): print(n, file=(sys.stdout, sys.stderr)[n % 2], flush=True)"
@@ -76,7 +76,7 @@ def main(release):
         told["info"] = kernel.get_info()
         told["destroyed"] = kernel.destroy()
         told["after"] = failure(kernel.get_info)
-        told["unknown_image"] = failure(lambda: kernels.get_or_create("no-such-image", token))
+        told["unknown_image"] = failure(lambda: kernels.get_or_create("no-such-image", client_token=token))
     print(json.dumps(told))
 
 

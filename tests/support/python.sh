@@ -35,6 +35,14 @@ python36() {
     return 1
 }
 
+# The Python of 1.0.6 with an aiohttp of its time, with which its coroutines run; nothing where there is no Python 3.6.
+client_of_2017() {
+    local old place
+    old=$(python36) || return 0
+    place=$(python_environment client-1.0.6-of-2017 "$old" "$ROOT/tests/sdk/requirements-1.0.6-of-2017.txt") || return 1
+    printf '%s\n' "$place/bin/python"
+}
+
 # "VERSION=PYTHON ..." of every released client that this machine can run.
 client_releases() {
     local old release place releases

@@ -61,7 +61,8 @@ prepare_suite() {
     BACKEND_TEST_PYTHON=$(python_environment tests python3 "$ROOT/tests/requirements.txt")/bin/python
     browser_environment
     CLIENT_RELEASES=$(client_releases) || fail "the Python clients could not be installed"
-    export CARGO_TARGET_DIR DEV_BIN BACKEND_TEST_PYTHON CLIENT_RELEASES
+    CLIENT_OF_2017=$(client_of_2017) || fail "the Python client of 2017 could not be installed"
+    export CARGO_TARGET_DIR DEV_BIN BACKEND_TEST_PYTHON CLIENT_RELEASES CLIENT_OF_2017
 }
 
 run_suite() {
@@ -75,7 +76,7 @@ run_suite() {
     stage 300 "cargo test (2 GiB in little memory)" cargo test -p backendai --lib -- --ignored
     for BACKEND_ENGINE in $(engines); do
         engine=$BACKEND_ENGINE
-        stage 600 "released clients ($engine)" "$python" -m pytest tests/sdk
+        stage 600 "released clients ($engine)" "$python" -m pytest -n 2 tests/sdk
         # They wait more than they work: each process has a cluster of its own. Beside each other on a small machine
         # one may wait too short; it is run once more then, and the closing line says so.
         stage 1800 "end to end ($engine)" "$python" -m pytest -n 3 --dist loadfile --reruns 1 tests/e2e

@@ -30,7 +30,8 @@ pub fn describe(method: &str, path: &str) -> Option<Operation> {
                 "The client sends the body of `POST /kernel/{id}` in a text frame, the server sends results as they \
                  come until one is `finished`, and closes. Meanwhile the client may send \
                  `{\"type\": \"input\", \"code\": text}` and `{\"type\": \"interrupt\"}`; what is wrong is told as \
-                 `{\"type\": \"error\", \"data\": text}`.",
+                 `{\"type\": \"error\", \"data\": text}`. Where the body leaves out `runId`, as clients of release \
+                 18.12 do, every later text is a line of input as it is.",
             )
         }
         ("GET", "/stream/kernel/{id}/events") => of_session("streamEvents", "What happens to a session")
