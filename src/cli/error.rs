@@ -1,6 +1,6 @@
 //! What can go wrong with a command, each in one line.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::store::postgres::{connect::ConnectError, explain, migrate::SchemaError};
 
@@ -32,6 +32,25 @@ pub enum CliError {
         /// What the system said.
         error: io::Error,
     },
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The gateway on this machine does not run, or listens elsewhere.
+    #[error("no gateway answers at {addr} ({why}): start backendai-gateway, or look at --admin-ip and --admin-port")]
+    Gateway {
+        /// Where its operator's routes should be.
+        addr: SocketAddr,
+        /// What went wrong.
+        why: String,
+    },
+    /// There is no terminal to draw on.
+    #[error("`top` needs a terminal: use `top --once` for one frame as text")]
+    NoTerminal,
     /// A file's contents are wrong; nothing was changed.
     #[error("{file}: {what}")]
     Content {
@@ -57,6 +76,16 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// What the program ends with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // As for a command line that cannot be understood: the command cannot be given here.
+            CliError::NoTerminal => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether only the reader of our output has gone, as `head` does.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 use tokio_postgres::{Client, types::ToSql};
 
-use super::{CliError, Out};
+use super::{CliError, Out, table::Table};
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -90,15 +90,10 @@ impl Listing {
     }
 
     fn write_table(&self, out: Out<'_>) -> io::Result<()> {
-        let heads = self.columns.iter().map(|it| it.to_uppercase()).collect();
-        let lines: Vec<Vec<String>> =
-            std::iter::once(heads).chain(self.rows.iter().map(|row| self.cells(row))).collect();
-        let widths = widths(&lines);
-        for line in &lines {
-            let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
+        let rows: Vec<Vec<String>> = self.rows.iter().map(|row| self.cells(row)).collect();
+        let table = Table::new(&self.columns, &rows, out.screen());
+        table.write_heads(out)?;
+        table.write_rows(&rows, out)
     }
 
     fn cells(&self, row: &Row) -> Vec<String> {
@@ -110,12 +105,6 @@ impl Listing {
         let lines = self.columns.iter().map(|name| (format!("{name}:"), text(row.get(name))));
         lines.map(|(name, value)| format!("{name:width$} {value}\n")).collect()
     }
-}
-
-fn widths(lines: &[Vec<String>]) -> Vec<usize> {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
-    (0..columns).map(|column| width(column).unwrap_or(0)).collect()
 }
 
 /// A value in a table: control characters, which could come from a client, are replaced.

@@ -5,22 +5,30 @@
 //! standard error and exit code 1; a command line that cannot be understood is one line and exit code 2.
 
 mod agent;
+mod amount;
 mod complete;
 mod dbshell;
 mod error;
 mod etcd;
 mod fixture;
+mod gateway;
 mod gql_schema;
 mod keypair;
 mod listing;
+mod man;
 mod schema;
+mod screen;
 mod session;
+mod status;
+mod table;
+mod top;
 mod usage;
+mod width;
 
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tokio_postgres::Client;
@@ -28,6 +36,7 @@ use tokio_postgres::Client;
 pub use crate::keygen::{access_key, secret_key};
 pub use error::CliError;
 pub use listing::Format;
+pub use screen::{Screen, Sink};
 
 use crate::{
     config::Connections,
@@ -38,7 +47,7 @@ use crate::{
 };
 
 /// Where a command writes what it was asked for.
-pub type Out<'a> = &'a mut dyn Write;
+pub type Out<'a> = &'a mut dyn Sink;
 
 /// How the program appears in the servers' lists of connections.
 const PROGRAM: &str = "backendai-manager";
@@ -74,12 +83,18 @@ enum Command {
     /// Look at compute nodes
     #[command(subcommand)]
     Agent(agent::Command),
+    /// Show the gateway on this machine: its workers, and the stores that it misses
+    Status(status::Args),
+    /// Watch workers, agents and sessions live in the terminal
+    Top(top::Args),
     /// Print the description of the REST API (OpenAPI 3.1)
     Openapi,
     /// Print a schema of the admin API (GraphQL)
     GqlSchema(gql_schema::Args),
     /// Print a completion script for a shell
     Completions(complete::Args),
+    /// Print the manual page, or write one for each command
+    Man(man::Args),
 }
 
 /// Runs the program with these arguments, the first being its name.
@@ -96,7 +111,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{PROGRAM}: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -115,9 +130,12 @@ pub async fn execute(cli: Cli, out: Out<'_>) -> Result<(), CliError> {
         Command::Keypair(command) => keypair::run(command, to, out).await,
         Command::Session(command) => session::run(command, to, out).await,
         Command::Agent(command) => agent::run(command, to, out).await,
+        Command::Status(args) => status::run(&args, out).await,
+        Command::Top(args) => top::run(&args, to, out).await,
         Command::Openapi => out.write_all(crate::api::openapi::text().as_bytes()).map_err(CliError::Output),
         Command::GqlSchema(args) => gql_schema::run(&args, out),
         Command::Completions(args) => complete::run(args, out),
+        Command::Man(args) => man::run(&args, out),
     }?;
     out.flush().map_err(CliError::Output)
 }
