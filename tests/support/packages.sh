@@ -22,7 +22,7 @@ postgres_bin() {
 missing() {
     local program
     if [ "${1-}" = tests ]; then
-        for program in node npm; do
+        for program in node npm tmux; do
             have "$program" || printf '%s\n' "$program"
         done
         # Ubuntu has no package of it: browser_environment fetches one there.
@@ -45,7 +45,7 @@ package_of() {
     case "$1" in
     cc) echo gcc libc6-dev ;;
     node) echo nodejs ;;
-    npm | chromium | pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
+    npm | tmux | chromium | pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
     protoc) echo protobuf-compiler ;;
     protobuf-headers) echo libprotobuf-dev ;;
     redis-cli) echo redis-tools ;;
