@@ -1,6 +1,6 @@
 //! What can go wrong with a command, each in one line.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use crate::store::postgres::{connect::ConnectError, explain, migrate::SchemaError};
 
@@ -32,6 +32,25 @@ pub enum CliError {
         /// What the system said.
         error: io::Error,
     },
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The gateway on this machine does not run, or listens elsewhere.
+    #[error("no gateway answers at {addr} ({why}): start backendai-gateway, or look at --admin-ip and --admin-port")]
+    Gateway {
+        /// Where its operator's routes should be.
+        addr: SocketAddr,
+        /// What went wrong.
+        why: String,
+    },
+    /// There is no terminal to draw on.
+    #[error("`top` needs a terminal: use `top --once` for one frame as text")]
+    NoTerminal,
     /// A file's contents are wrong; nothing was changed.
     #[error("{file}: {what}")]
     Content {
@@ -82,11 +101,11 @@ pub enum CliError {
 // === impl CliError ===
 
 impl CliError {
-    /// 2 where the command line lacks something, otherwise 1.
+    /// 2 where the command line lacks something, or asks for what cannot be had here; otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            CliError::Unconfirmed { .. } => ExitCode::from(2),
+            CliError::Unconfirmed { .. } | CliError::NoTerminal => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 use tokio_postgres::{Client, types::ToSql};
 
-use super::{CliError, Out};
+use super::{CliError, Out, table::Table};
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -34,12 +34,6 @@ pub type Row = Map<String, Value>;
 pub struct Listing {
     columns: Vec<String>,
     rows: Vec<Row>,
-}
-
-/// Columns with their widths, in characters.
-pub struct Table {
-    columns: Vec<String>,
-    widths: Vec<usize>,
 }
 
 /// The names of columns: what stands behind ` AS `, or all.
@@ -102,9 +96,10 @@ impl Listing {
     }
 
     fn write_table(&self, out: Out<'_>) -> io::Result<()> {
-        let table = Table::fitting(self.columns.clone(), &self.rows);
+        let rows = cells(&self.columns, &self.rows);
+        let table = Table::new(&self.columns, &rows, out.screen());
         table.write_heads(out)?;
-        table.write(&self.rows, out)
+        table.write_rows(&rows, out)
     }
 
     fn block(&self, row: &Row) -> String {
@@ -114,34 +109,9 @@ impl Listing {
     }
 }
 
-// === impl Table ===
-
-impl Table {
-    /// As wide as these rows need.
-    pub fn fitting(columns: Vec<String>, rows: &[Row]) -> Table {
-        let mut widths: Vec<usize> = columns.iter().map(|name| name.chars().count()).collect();
-        for row in rows {
-            for (width, name) in widths.iter_mut().zip(&columns) {
-                *width = (*width).max(text(row.get(name)).chars().count());
-            }
-        }
-        Table { columns, widths }
-    }
-
-    /// Writes the columns' names.
-    pub fn write_heads(&self, out: Out<'_>) -> io::Result<()> {
-        self.write_line(self.columns.iter().map(|it| it.to_uppercase()), out)
-    }
-
-    /// Writes a line for each row.
-    pub fn write(&self, rows: &[Row], out: Out<'_>) -> io::Result<()> {
-        rows.iter().try_for_each(|row| self.write_line(self.columns.iter().map(|name| text(row.get(name))), out))
-    }
-
-    fn write_line(&self, cells: impl Iterator<Item = String>, out: Out<'_>) -> io::Result<()> {
-        let padded = cells.zip(&self.widths).map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end())
-    }
+/// The cells of rows, in the order of the columns.
+pub fn cells(columns: &[String], rows: &[Row]) -> Vec<Vec<String>> {
+    rows.iter().map(|row| columns.iter().map(|name| text(row.get(name))).collect()).collect()
 }
 
 /// A value in a table: control characters, which could come from a client, are replaced.

@@ -8,6 +8,7 @@
 
 mod agent;
 mod alias;
+mod amount;
 mod audit;
 mod audit_log;
 mod complete;
@@ -16,23 +17,30 @@ mod dbshell;
 mod error;
 mod etcd;
 mod fixture;
+mod gateway;
 mod gql_schema;
 mod image;
 mod keypair;
 mod leading;
 mod listing;
+mod man;
 mod progress;
 mod rows;
 mod schema;
+mod screen;
 mod session;
+mod status;
+mod table;
+mod top;
 mod usage;
+mod width;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
     ffi::OsString,
-    io::{BufWriter, Write},
+    io::{BufWriter, Write as _},
     process::ExitCode,
 };
 
@@ -42,6 +50,7 @@ use tokio_postgres::Client;
 pub use crate::keygen::{access_key, secret_key};
 pub use error::CliError;
 pub use listing::Format;
+pub use screen::{Screen, Sink};
 
 use crate::{
     config::Connections,
@@ -52,7 +61,7 @@ use crate::{
 };
 
 /// Where a command writes what it was asked for.
-pub type Out<'a> = &'a mut dyn Write;
+pub type Out<'a> = &'a mut dyn Sink;
 
 /// How the program appears in the servers' lists of connections.
 const PROGRAM: &str = "backendai-manager";
@@ -97,12 +106,18 @@ enum Command {
     /// Read the audit log: who changed what, and how it went
     #[command(subcommand)]
     Audit(audit_log::Command),
+    /// Show the gateway on this machine: its workers, and the stores that it misses
+    Status(status::Args),
+    /// Watch workers, agents and sessions live in the terminal
+    Top(top::Args),
     /// Print the description of the REST API (OpenAPI 3.1)
     Openapi,
     /// Print a schema of the admin API (GraphQL)
     GqlSchema(gql_schema::Args),
     /// Print a completion script for a shell
     Completions(complete::Args),
+    /// Print the manual page, or write one for each command
+    Man(man::Args),
 }
 
 /// Runs the program with these arguments, the first being its name.
@@ -145,9 +160,12 @@ pub async fn execute(cli: Cli, out: Out<'_>) -> Result<(), CliError> {
         Command::Image(command) => image::run(command, to, out).await,
         Command::Alias(command) => alias::run(command, to, out).await,
         Command::Audit(command) => audit_log::run(command, to, out).await,
+        Command::Status(args) => status::run(&args, out).await,
+        Command::Top(args) => top::run(&args, to, out).await,
         Command::Openapi => out.write_all(crate::api::openapi::text().as_bytes()).map_err(CliError::Output),
         Command::GqlSchema(args) => gql_schema::run(&args, out),
         Command::Completions(args) => complete::run(args, out),
+        Command::Man(args) => man::run(&args, out),
     }?;
     out.flush().map_err(CliError::Output)
 }

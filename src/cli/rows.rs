@@ -8,7 +8,8 @@ use tokio_postgres::{Client, Portal, Transaction, types::ToSql};
 
 use super::{
     CliError, Out,
-    listing::{Format, Output, Row, Table, names},
+    listing::{Format, Output, Row, cells, names},
+    table::Table,
 };
 
 /// Rows that are fetched at once; a table's columns are as wide as the first of these need.
@@ -119,13 +120,14 @@ impl Writer<'_> {
                 let text = serde_json::to_string_pretty(row)?.replace('\n', "\n  ");
                 write!(self.out, "{}{text}", if std::mem::replace(begun, true) { ",\n  " } else { "[\n  " })
             }),
-            Form::Table { begun: Some(table), .. } => table.write(rows, self.out),
             Form::Table { columns, begun } => {
-                let table = Table::fitting(std::mem::take(columns), rows);
-                table.write_heads(self.out)?;
-                table.write(rows, self.out)?;
-                *begun = Some(table);
-                Ok(())
+                let rows = cells(columns, rows);
+                if begun.is_none() {
+                    let table = Table::new(columns, &rows, self.out.screen());
+                    table.write_heads(self.out)?;
+                    *begun = Some(table);
+                }
+                begun.as_ref().map_or(Ok(()), |table| table.write_rows(&rows, self.out))
             }
         }
     }

@@ -25,8 +25,9 @@ pub(super) fn bound_seconds(index: usize) -> f64 {
     bound_micros(index) as f64 / 1e6
 }
 
-/// The upper bound, in microseconds, of the bucket in which the `share` (0 to 1) of the counted requests ends.
-pub(super) fn quantile(buckets: &[u64], share: f64) -> u64 {
+/// The upper bound, in microseconds, of the bucket in which the `share` (0 to 1) of the counted requests ends; 0 where
+/// nothing was counted.
+pub fn quantile(buckets: &[u64], share: f64) -> u64 {
     let total: u64 = buckets.iter().sum();
     let wanted = ((total as f64 * share).ceil() as u64).max(1);
     let mut seen = 0;

@@ -11,6 +11,7 @@ mod request_log;
 mod workers;
 
 pub use counters::{Counter, Kind, reference};
+pub use histogram::quantile;
 pub use log::init_logging;
 pub use map::{
     CountersMap, MAX_ROUTES, SLOTS_MAX, WorkerState, add, attach, count, map_words, observe_request, set_gauge, sub,

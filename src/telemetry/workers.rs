@@ -1,6 +1,8 @@
 //! `/workers`: one record for each process, for people and for `backendai-manager status` and `top`.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     counters::Counter,
@@ -9,15 +11,15 @@ use super::{
     process::usage,
 };
 
-/// A worker process.
-#[derive(Clone, Debug, Serialize)]
+/// A worker process. Who reads it may be of another release: what it does not know it passes over.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct WorkerReport {
     /// The slot that it serves.
     pub slot: usize,
     /// Its process id.
     pub pid: u32,
     /// `starting`, `ready` or `draining`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// The core that it is pinned to, if it is.
     pub core: Option<usize>,
     /// When it was started, in milliseconds since 1970.
@@ -34,6 +36,10 @@ pub struct WorkerReport {
     pub p50_us: u64,
     /// 99 of 100 requests took no longer, in microseconds (a power of two).
     pub p99_us: u64,
+    /// Requests by the time they took, the quickest first, as `/metrics` has them over all routes: what two reports
+    /// differ by tells the latencies of the time between them. An older gateway does not tell.
+    #[serde(default)]
+    pub buckets: Vec<u64>,
     /// Its open connections on the API port.
     pub connections: u64,
     /// Times that a worker of the slot ended by itself.
@@ -52,7 +58,7 @@ fn report(map: CountersMap, slot: usize, block: Block) -> Option<WorkerReport> {
     Some(WorkerReport {
         slot,
         pid,
-        state: state(block.state()),
+        state: state(block.state()).into(),
         core: block.core(),
         started_at_ms: block.started_ms(),
         cpu_seconds: used.cpu_seconds,
@@ -61,6 +67,7 @@ fn report(map: CountersMap, slot: usize, block: Block) -> Option<WorkerReport> {
         failed_requests,
         p50_us: quantile(&buckets, 0.5),
         p99_us: quantile(&buckets, 0.99),
+        buckets: buckets.to_vec(),
         connections: block.value(Counter::ConnectionsOpen),
         restarts: map.value(slot, Counter::WorkerRestarts),
     })
@@ -108,11 +115,24 @@ mod tests {
         observe_request(5, 500, 5000);
         let list = workers(map);
         assert_eq!(list.len(), 2);
-        assert_eq!((list[0].state, list[0].core, list[0].started_at_ms), ("draining", Some(3), 77));
+        assert_eq!((&*list[0].state, list[0].core, list[0].started_at_ms), ("draining", Some(3), 77));
         assert_eq!((list[0].requests, list[0].failed_requests, list[0].connections), (2, 1, 4));
         assert_eq!((list[0].p50_us, list[0].p99_us), (128, 8192));
+        assert_eq!((list[0].buckets[2], list[0].buckets[8], list[0].buckets.iter().sum()), (1, 1, 2_u64));
         assert!(list[0].resident_bytes > 0);
         old.set_state(0, WorkerState::Gone);
         assert_eq!(workers(map).len(), 1);
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written_and_an_older_release_s_too() {
+        let map = CountersMap::private(1);
+        map.started(0, std::process::id(), None, 77);
+        let mut written = serde_json::to_value(&workers(map)[0]).unwrap();
+        let read: WorkerReport = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), written);
+        written.as_object_mut().unwrap().remove("buckets");
+        written["news"] = 1.into();
+        assert!(serde_json::from_value::<WorkerReport>(written).unwrap().buckets.is_empty());
     }
 }

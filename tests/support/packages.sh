@@ -22,7 +22,7 @@ postgres_bin() {
 missing() {
     local program
     if [ "${1-}" = tests ]; then
-        for program in node npm docker-registry; do
+        for program in node npm docker-registry tmux; do
             have "$program" || printf '%s\n' "$program"
         done
         chromium_program >/dev/null || ! may_be_packaged chromium || printf 'chromium\n'
@@ -54,7 +54,7 @@ package_of() {
     cc) echo gcc libc6-dev ;;
     node) echo nodejs ;;
     chromium) ! may_be_packaged chromium || echo chromium ;;
-    npm | docker-registry | pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
+    npm | docker-registry | tmux | pkg-config | git | redis-server | python3 | python3-venv) echo "$1" ;;
     protoc) echo protobuf-compiler ;;
     protobuf-headers) echo libprotobuf-dev ;;
     redis-cli) echo redis-tools ;;
