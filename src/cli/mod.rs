@@ -5,6 +5,7 @@
 //! standard error and exit code 1; a command line that cannot be understood is one line and exit code 2.
 
 mod agent;
+mod audit;
 mod complete;
 mod dbshell;
 mod error;
