@@ -16,6 +16,7 @@ mod leader;
 mod names;
 mod paths;
 mod queue;
+mod reconcile;
 mod restart;
 pub mod scheduler;
 mod sessions;
