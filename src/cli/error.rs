@@ -1,6 +1,6 @@
 //! What can go wrong with a command, each in one line.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use crate::store::postgres::{connect::ConnectError, explain, migrate::SchemaError};
 
@@ -43,6 +43,9 @@ pub enum CliError {
     /// What was asked for does not exist, or exists already.
     #[error("{0}")]
     Refused(String),
+    /// It would change things, and nobody is there who could be asked.
+    #[error("{0}")]
+    Unasked(String),
     /// Another program cannot be started.
     #[error("cannot run {program}: {error}")]
     Start {
@@ -61,5 +64,11 @@ impl CliError {
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// 1; or 2 where the command line lacks something, as with every bad command line.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        if matches!(self, CliError::Unasked(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
     }
 }

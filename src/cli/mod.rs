@@ -8,6 +8,7 @@ mod agent;
 mod audit;
 mod complete;
 mod dbshell;
+mod doctor;
 mod error;
 mod etcd;
 mod fixture;
@@ -75,6 +76,8 @@ enum Command {
     /// Look at compute nodes
     #[command(subcommand)]
     Agent(agent::Command),
+    /// Look at everything that the cluster stands on; say what is wrong and what mends it
+    Doctor(doctor::Args),
     /// Print the description of the REST API (OpenAPI 3.1)
     Openapi,
     /// Print a schema of the admin API (GraphQL)
@@ -97,7 +100,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{PROGRAM}: {error}");
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }
@@ -116,6 +119,7 @@ pub async fn execute(cli: Cli, out: Out<'_>) -> Result<(), CliError> {
         Command::Keypair(command) => keypair::run(command, to, out).await,
         Command::Session(command) => session::run(command, to, out).await,
         Command::Agent(command) => agent::run(command, to, out).await,
+        Command::Doctor(args) => doctor::run(&args, to, out).await,
         Command::Openapi => out.write_all(crate::api::openapi::text().as_bytes()).map_err(CliError::Output),
         Command::GqlSchema(args) => gql_schema::run(&args, out),
         Command::Completions(args) => complete::run(args, out),

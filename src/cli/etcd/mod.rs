@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::Value;
 
+pub(super) use self::store::problem;
 use self::store::{Change, Etcd};
 use super::{
     CliError, Out,
