@@ -14,7 +14,7 @@ use crate::config::HostPort;
 
 /// Longest time for one connection.
 const TIME: Duration = Duration::from_millis(1500);
-/// How many are tried at once, and how many at all: what is tried takes four times [`TIME`] at most, less than a
+/// How many are tried at once, and how many at all: that takes three times [`TIME`] at most, less than a
 /// check may.
 const AT_ONCE: usize = 256;
 const MOST: i64 = 3 * 256;

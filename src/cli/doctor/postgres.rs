@@ -52,6 +52,8 @@ pub async fn reach(to: &Connections) -> (Vec<Finding>, Database) {
         connected.batch_execute("SET statement_timeout = '5s'").await?;
         let version: String = connected.query_one("SHOW server_version", &[]).await?.get(0);
         client = Some(connected);
+        // A distribution's own name of it follows.
+        let version = version.split(' ').next().unwrap_or_default();
         Ok(vec![Finding::ok(format!("PostgreSQL {version} at {}, database \"{}\"", to.db_addr, to.db_name))])
     })
     .await;

@@ -81,8 +81,13 @@ fn parse_info(text: &str) -> HashMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
+/// What the server said, or the library.
 fn one_line(error: &RedisError) -> String {
-    error.to_string().replace('\n', " ")
+    let text = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
+    text.replace('\n', " ")
 }
 
 async fn version(server: &Server) -> Finding {
