@@ -76,7 +76,8 @@ fn nodes(settings: &Snapshot, gateway: bool) -> Vec<Finding> {
         (keys::REDIS, manager.redis_addr.is_none()),
     ]
     .into_iter()
-    .filter_map(|(key, missing)| missing.then(|| key.to_owned()))
+    .filter(|(_, missing)| *missing)
+    .map(|(key, _)| key.to_owned())
     .collect();
     let mut found = Vec::new();
     if !missing.is_empty() {

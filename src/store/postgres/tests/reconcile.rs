@@ -188,7 +188,13 @@ fn every_sum() -> impl Iterator<Item = (&'static str, &'static str)> {
     KEYS.iter().map(|key| ("keypair", *key)).chain(AGENTS.iter().map(|agent| ("agent", *agent)))
 }
 
+/// Shared keys and agents with room for all. Every begin and end of a session takes its time between the change of the
+/// kernel and what follows, with locks held, so that mends meet them there.
 fn with_room(database: &Database) {
+    database.sql(
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.004); RETURN NULL; END$$; \
+         CREATE TRIGGER linger AFTER INSERT OR UPDATE ON kernels FOR EACH ROW EXECUTE FUNCTION linger()",
+    );
     KEYS.iter().for_each(|key| database.add_key(key, "NULL"));
     AGENTS.iter().for_each(|agent| database.add_agent(agent, 100_000, 1000.0, 100.0));
 }
@@ -212,8 +218,10 @@ fn nothing_is_found_wrong_while_sessions_begin_and_end() {
     });
 }
 
+/// One breaks sums and mends them; another mends too, whatever it finds. No session that begins or ends between a mend's
+/// look and its lock may be lost: at once after a mend, and at the end without another, every sum is right.
 #[test]
-fn sums_that_are_broken_while_sessions_begin_and_end_are_right_at_the_end() {
+fn sums_that_are_broken_while_sessions_begin_and_end_are_right_after_each_mend() {
     run(async {
         let database = Database::current().await;
         with_room(&database);
@@ -221,25 +229,24 @@ fn sums_that_are_broken_while_sessions_begin_and_end_are_right_at_the_end() {
         under_load(&database, 30, async |client, n| {
             if n == 0 {
                 // A row each, so that it locks no two.
-                let agent = "UPDATE agents SET used_mem_slots = used_mem_slots + 13, used_cpu_slots = used_cpu_slots * 2 \
-                             WHERE id = 'i-0'";
-                client.execute(agent, &[]).await.unwrap();
-                let key = "UPDATE keypairs SET concurrency_used = concurrency_used + 3 WHERE access_key = 'KEY1'";
-                client.execute(key, &[]).await.unwrap();
-                return;
+                for (agent, key) in AGENTS.iter().zip(KEYS) {
+                    let broken =
+                        "UPDATE agents SET used_mem_slots = used_mem_slots + 13, used_gpu_slots = 7 WHERE id = $1";
+                    client.execute(broken, &[agent]).await.unwrap();
+                    let broken = "UPDATE keypairs SET concurrency_used = concurrency_used + 3 WHERE access_key = $1";
+                    client.execute(broken, &[&key]).await.unwrap();
+                }
             }
             for (kind, target) in every_sum() {
-                mended.set(mended.get() + usize::from(mend(client, kind, target, true).await.is_some()));
+                mended.set(mended.get() + usize::from(mend(client, kind, target, n == 0).await.is_some()));
+            }
+            if n == 0 {
+                assert_eq!(wrong(client).await, Vec::<String>::new());
             }
         })
         .await;
         assert!(mended.get() > 0, "nothing was mended");
-        let client = database.client().await;
-        for (kind, target) in every_sum() {
-            mend(&client, kind, target, true).await;
-        }
         assert_eq!(database.sql(BROKEN), "");
-        assert_eq!(wrong(&client).await, Vec::<String>::new());
     });
 }
 
