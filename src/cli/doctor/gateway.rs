@@ -44,7 +44,10 @@ pub async fn checks(admin: Admin) -> (Vec<Finding>, bool) {
     .await;
     found.extend(match runs {
         true => bounded("gateway-ready", async { Ok(vec![ready(addr).await]) }).await,
-        false => vec![Finding::skipped("gateway").of("gateway-ready")],
+        false => {
+            let what = "not looked at, as no gateway was found".to_owned();
+            vec![Finding { what, ..Finding::skipped("gateway").of("gateway-ready") }]
+        }
     });
     (found, runs)
 }
