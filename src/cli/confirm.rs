@@ -9,7 +9,7 @@ use super::CliError;
 pub struct Yes {
     /// Do it without asking
     #[arg(short = 'y', long)]
-    yes: bool,
+    pub(super) yes: bool,
 }
 
 // === impl Yes ===
@@ -21,17 +21,26 @@ impl Yes {
     /// The answer is not yes, or nobody can be asked.
     pub fn ask(self, what: &str) -> Result<(), CliError> {
         let (input, mut screen) = (io::stdin(), io::stderr());
+        self.can_ask(what)?;
         if self.yes {
             return Ok(());
-        }
-        if !input.is_terminal() || !screen.is_terminal() {
-            return Err(CliError::Unconfirmed { what: what.to_owned() });
         }
         write!(screen, "{what}? [y/N] ")?;
         screen.flush()?;
         let mut answer = String::new();
         input.lock().read_line(&mut answer)?;
         if is_yes(&answer) { Ok(()) } else { Err(CliError::Declined) }
+    }
+
+    /// Whether [`Yes::ask`] will get an answer, for commands that do much before they ask.
+    ///
+    /// # Errors
+    /// Nobody can be asked, and `--yes` does not say so already.
+    pub fn can_ask(self, what: &str) -> Result<(), CliError> {
+        match self.yes || (io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            true => Ok(()),
+            false => Err(CliError::Unconfirmed { what: what.to_owned() }),
+        }
     }
 }
 

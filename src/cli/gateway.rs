@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::CliError;
@@ -29,10 +30,10 @@ const ANSWER_BYTES: usize = 4 << 20;
 pub struct Gateway {
     /// The address of the gateway's operator routes
     #[arg(long, env = "BACKEND_ADMIN_IP", default_value = "127.0.0.1", value_name = "IP")]
-    admin_ip: IpAddr,
+    pub admin_ip: IpAddr,
     /// The port of the gateway's operator routes
     #[arg(long, env = "BACKEND_ADMIN_PORT", default_value = "8081", value_name = "PORT")]
-    admin_port: u16,
+    pub admin_port: u16,
 }
 
 /// What it tells.
@@ -70,9 +71,17 @@ impl Gateway {
             let Readiness { ready, missing } = self.get("/readyz").await?;
             Ok(Report { ready, missing, workers: self.get("/workers").await? })
         };
-        let late = || Err("it does not answer in time".to_owned());
-        let answer: Result<Report, String> = timeout(ANSWER_LIMIT, asked).await.unwrap_or_else(|_| late());
+        let answer: Result<Report, String> = in_time(asked).await;
         answer.map_err(|why| CliError::Gateway { addr: self.addr(), why })
+    }
+
+    /// The status of a route, and its JSON, if that is what it gives.
+    ///
+    /// # Errors
+    /// Nobody answers there, in words.
+    pub async fn ask(&self, path: &str) -> Result<(StatusCode, Value), String> {
+        let (status, body) = in_time(exchange(self.addr(), path)).await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
     /// What a route says, whatever its status.
@@ -81,6 +90,10 @@ impl Gateway {
         let strange = |_| format!("what answers there is no gateway's operator port: {path} gives {status}");
         serde_json::from_slice(&body).map_err(strange)
     }
+}
+
+async fn in_time<T>(asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    timeout(ANSWER_LIMIT, asked).await.unwrap_or_else(|_| Err("it does not answer in time".to_owned()))
 }
 
 /// One request on a connection of its own: the next may reach another worker.

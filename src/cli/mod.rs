@@ -14,6 +14,7 @@ mod audit_log;
 mod complete;
 mod confirm;
 mod dbshell;
+mod doctor;
 mod error;
 mod etcd;
 mod fixture;
@@ -110,6 +111,8 @@ enum Command {
     Status(status::Args),
     /// Watch workers, agents and sessions live in the terminal
     Top(top::Args),
+    /// Look at everything that the cluster stands on; say what is wrong and what mends it
+    Doctor(doctor::Args),
     /// Print the description of the REST API (OpenAPI 3.1)
     Openapi,
     /// Print a schema of the admin API (GraphQL)
@@ -162,6 +165,7 @@ pub async fn execute(cli: Cli, out: Out<'_>) -> Result<(), CliError> {
         Command::Audit(command) => audit_log::run(command, to, out).await,
         Command::Status(args) => status::run(&args, out).await,
         Command::Top(args) => top::run(&args, to, out).await,
+        Command::Doctor(args) => doctor::run(&args, to, out).await,
         Command::Openapi => out.write_all(crate::api::openapi::text().as_bytes()).map_err(CliError::Output),
         Command::GqlSchema(args) => gql_schema::run(&args, out),
         Command::Completions(args) => complete::run(args, out),

@@ -1,4 +1,4 @@
-//! What one worker of the whole namespace does: lost agents, half-done sessions, the ledger.
+//! What one worker of the whole namespace does: lost agents, half-done sessions, the ledger, sums that are wrong.
 //!
 //! Every write is safe if this worker is the leader no more: each is conditional on the row's state.
 
@@ -12,7 +12,7 @@ use std::{
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::{Error, Registry, time_limits};
+use super::{Error, Registry, reconcile::Sums, time_limits};
 use crate::{
     engine,
     store::{
@@ -44,6 +44,7 @@ impl Registry {
     /// Does the leader's work for as long as this worker lives, whenever it is the leader.
     pub async fn lead(self: Rc<Self>) {
         let mut swept = Instant::now();
+        let mut sums = Sums::default();
         loop {
             engine::sleep(ROUND).await;
             if !self.stores.etcd.is_leader() || !self.stores.postgres.is_up() {
@@ -53,6 +54,7 @@ impl Registry {
             self.report(self.drain_agents().await, "draining agents");
             self.report(self.mend_half_done().await, "mending half-done sessions");
             self.report(self.flush_ledger().await, "writing counters to PostgreSQL");
+            self.report(self.reconcile_sums(&mut sums).await, "comparing sums with sessions");
             if swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
                 self.report(self.sweep_totals().await, "comparing totals with sessions");

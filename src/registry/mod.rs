@@ -17,6 +17,7 @@ mod leader;
 mod names;
 mod paths;
 mod queue;
+mod reconcile;
 mod recount;
 mod restart;
 pub mod scheduler;

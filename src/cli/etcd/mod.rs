@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-pub(super) use self::{aliases::is_alias, images::is_name};
+pub(super) use self::{aliases::is_alias, images::is_name, store::problem};
 use self::{
     note::noted,
     store::{Change, Etcd},

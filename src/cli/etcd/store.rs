@@ -109,7 +109,7 @@ fn is_below(key: &str, parent: &str) -> bool {
 }
 
 /// The library's message with its causes, each said once.
-fn problem(addr: &str, error: &Error) -> CliError {
+pub fn problem(addr: &str, error: &Error) -> CliError {
     let (first, source) = match error {
         Error::GRpcStatus(status) => (status.message().to_owned(), std::error::Error::source(status)),
         other => (other.to_string(), std::error::Error::source(other)),

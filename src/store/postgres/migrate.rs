@@ -130,6 +130,7 @@ pub static MIGRATIONS: &[Migration] = migrations![
     6 "0006_vfolder_sharing",
     7 "0007_admin_lists",
     8 "0008_administration",
+    9 "0009_reconcile",
 ];
 
 /// Which tables tell where a schema stands.

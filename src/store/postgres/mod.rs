@@ -9,6 +9,7 @@ pub mod keypairs;
 pub mod ledger;
 pub mod migrate;
 mod pool;
+pub mod reconcile;
 pub mod restarts;
 pub mod terminals;
 pub mod vfolder_sharing;

@@ -11,7 +11,7 @@ use redis::cmd;
 use super::{Redis, RedisError};
 
 /// The hash: agent id to UNIX seconds.
-const KEY: &str = "last_seen";
+pub const KEY: &str = "last_seen";
 
 /// Notes that an agent was heard of just now.
 ///

@@ -3,6 +3,7 @@
 mod connect;
 mod migrate;
 mod notify;
+mod reconcile;
 mod sessions;
 
 use tokio_postgres::Client;

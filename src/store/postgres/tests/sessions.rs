@@ -8,7 +8,7 @@ const RESERVE: &str =
 const FINISH: &str = "SELECT backendai_session_finish($1, 'TERMINATED', $2, $3)";
 
 /// Everything that must never break, as rows of what is wrong.
-const BROKEN: &str = "
+pub(super) const BROKEN: &str = "
     SELECT 'agent ' || id FROM agents WHERE (used_mem_slots, used_cpu_slots::numeric(9, 3), used_gpu_slots::numeric(9, 3))
         <> (SELECT coalesce(sum(mem_slot), 0)::bigint, coalesce(sum(cpu_slot), 0)::numeric(9, 3),
             coalesce(sum(gpu_slot), 0)::numeric(9, 3)
@@ -19,19 +19,19 @@ const BROKEN: &str = "
         WHERE access_key = keypairs.access_key AND role = 'master' AND status NOT IN ('TERMINATED', 'ERROR'))
     UNION ALL SELECT 'over ' || access_key FROM keypairs WHERE concurrency_used > concurrency_limit";
 
-struct Ask {
-    id: Uuid,
+pub(super) struct Ask {
+    pub(super) id: Uuid,
     name: String,
     key: &'static str,
     agent: &'static str,
     slots: (i64, f64, f64),
 }
 
-fn ask(name: &str, key: &'static str, agent: &'static str) -> Ask {
+pub(super) fn ask(name: &str, key: &'static str, agent: &'static str) -> Ask {
     Ask { id: Uuid::new_v4(), name: name.into(), key, agent, slots: (100, 1.0, 0.1) }
 }
 
-async fn reserve(client: &Client, ask: &Ask) -> String {
+pub(super) async fn reserve(client: &Client, ask: &Ask) -> String {
     let (mem, cpu, gpu) = ask.slots;
     let environ = vec!["A=1".to_owned()];
     client
@@ -41,12 +41,17 @@ async fn reserve(client: &Client, ask: &Ask) -> String {
         .get(0)
 }
 
-async fn finish(client: &Client, id: Uuid, stats: serde_json::Value) -> bool {
+pub(super) async fn finish(client: &Client, id: Uuid, stats: serde_json::Value) -> bool {
     client.query_one(FINISH, &[&id, &"user-requested", &stats]).await.unwrap().get(0)
 }
 
-async fn clients(database: &Database, count: usize) -> Vec<Client> {
-    join_all((0..count).map(|_| database.client())).await
+pub(super) async fn clients(database: &Database, count: usize) -> Vec<Client> {
+    // One after another: a login takes its time where nothing is optimized, and each has its limit.
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(database.client().await);
+    }
+    clients
 }
 
 #[test]
