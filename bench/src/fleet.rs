@@ -169,6 +169,7 @@ fn beat(id: &str, address: SocketAddr) -> Event {
         // As release 1.1 and later: the gateway then knows that many runs at once do no harm.
         images: Some(Value::Binary(vec![])),
         kernels: None,
+        read_only_mounts: false,
     };
     Event { agent: id.to_owned(), kind: EventKind::Heartbeat(heartbeat) }
 }

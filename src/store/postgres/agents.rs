@@ -18,6 +18,8 @@ pub struct AgentRow {
     pub free_cpu: f64,
     /// Free GPUs.
     pub free_gpu: f64,
+    /// Whether it can mount folders read-only.
+    pub read_only_mounts: bool,
 }
 
 /// What an agent has to give, overbooked.
@@ -37,7 +39,7 @@ pub struct Capacity {
 /// PostgreSQL is away or refuses.
 pub async fn alive(postgres: &Postgres) -> Result<Vec<AgentRow>, PgError> {
     const SQL: &str = "SELECT id, addr, mem_slots - used_mem_slots, cpu_slots - used_cpu_slots, \
-         gpu_slots - used_gpu_slots FROM agents WHERE status = 'ALIVE' ORDER BY id";
+         gpu_slots - used_gpu_slots, read_only_mounts FROM agents WHERE status = 'ALIVE' ORDER BY id";
     let rows = postgres.query(SQL, &[]).await?;
     Ok(rows
         .iter()
@@ -47,6 +49,7 @@ pub async fn alive(postgres: &Postgres) -> Result<Vec<AgentRow>, PgError> {
             free_mem: row.get(2),
             free_cpu: row.get(3),
             free_gpu: row.get(4),
+            read_only_mounts: row.get(5),
         })
         .collect())
 }
@@ -58,12 +61,14 @@ pub async fn alive(postgres: &Postgres) -> Result<Vec<AgentRow>, PgError> {
 pub async fn heard(postgres: &Postgres, id: &str, beat: &Heartbeat, has: Capacity) -> Result<bool, PgError> {
     const SQL: &str = "WITH before AS (SELECT status FROM agents WHERE id = $1) \
          INSERT INTO agents (id, status, region, mem_slots, cpu_slots, gpu_slots, \
-         used_mem_slots, used_cpu_slots, used_gpu_slots, addr, first_contact) \
-         VALUES ($1, 'ALIVE', $2, $3, $4, $5, 0, 0, 0, $6, now()) \
+         used_mem_slots, used_cpu_slots, used_gpu_slots, addr, first_contact, read_only_mounts) \
+         VALUES ($1, 'ALIVE', $2, $3, $4, $5, 0, 0, 0, $6, now(), $7) \
          ON CONFLICT (id) DO UPDATE SET status = 'ALIVE', region = $2, mem_slots = $3, cpu_slots = $4, \
-         gpu_slots = $5, addr = $6, lost_at = NULL \
+         gpu_slots = $5, addr = $6, lost_at = NULL, read_only_mounts = $7 \
          RETURNING coalesce((SELECT status FROM before) <> 'ALIVE', true)";
-    let row = postgres.query_opt(SQL, &[&id, &beat.region, &has.mem, &has.cpu, &has.gpu, &beat.addr]).await?;
+    let row = postgres
+        .query_opt(SQL, &[&id, &beat.region, &has.mem, &has.cpu, &has.gpu, &beat.addr, &beat.read_only_mounts])
+        .await?;
     Ok(row.is_some_and(|row| row.get(0)))
 }
 

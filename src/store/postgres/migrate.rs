@@ -129,6 +129,7 @@ pub static MIGRATIONS: &[Migration] = migrations![
     5 "0005_session_functions",
     6 "0006_vfolder_sharing",
     7 "0007_admin_lists",
+    10 "0010_read_only_mounts",
 ];
 
 /// Which tables tell where a schema stands.
