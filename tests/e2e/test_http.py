@@ -136,7 +136,7 @@ def test_a_body_over_the_limit_by_its_length(client, host):
     with Raw(host) as raw:
         raw.send(whole[: -(MAX_BODY + 1)])
         answer = raw.receive()
-        assert answer.status == 413 and answer.slug, answer
+        assert answer.problem == (413, "body-too-large"), answer
 
 
 def test_a_body_over_the_limit_in_chunks(client, host):
@@ -158,7 +158,14 @@ def test_headers_too_large(client, host, extra):
     with Raw(host) as raw:
         raw.send(request(client, extra=extra))
         answer = raw.receive()
-        assert answer.status == 431 and answer.slug, answer
+        assert answer.problem == (431, "headers-too-large"), answer
+
+
+def test_a_url_too_long(host):
+    with Raw(host) as raw:
+        raw.send(f"GET /v4?{'a' * 70_000} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer = raw.receive()
+        assert answer.problem == (414, "uri-too-long"), answer
 
 
 @pytest.mark.parametrize("sent", ["GET /v4 HTTP/1.1\r\nHo", "POST /v4/auth HTTP/1.1\r\nHost: x\r\n"])
@@ -166,7 +173,7 @@ def test_a_head_that_does_not_end(host, sent):
     with Raw(host, timeout=100) as raw:
         raw.send(sent.encode())
         answer = raw.receive()
-        assert answer.status == 408 and answer.slug, answer
+        assert answer.problem == (408, "request-timeout"), answer
         assert raw.is_closed()
 
 
@@ -174,7 +181,7 @@ def test_a_body_that_does_not_end(client, host):
     with Raw(host, timeout=100) as raw:
         raw.send(request(client)[:-1])
         answer = raw.receive()
-        assert answer.status == 408 and answer.slug, answer
+        assert answer.problem == (408, "request-timeout"), answer
         assert raw.is_closed()
 
 
