@@ -40,6 +40,8 @@ def call(client, token, method):
     path = f"/v4/kernel/{token}"
     if method == "upload_file":
         return upload(client, f"{path}/upload", ("a", b"x"))
+    if method == "download_file":
+        assert upload(client, f"{path}/upload", ("a", b"x")).status == 204
     requests = {
         "execute": ("POST", path, {"mode": "query", "runId": None, "code": "1"}),
         "restart_kernel": ("PATCH", path, None),

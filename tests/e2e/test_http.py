@@ -165,7 +165,8 @@ def test_a_url_too_long(host):
     with Raw(host) as raw:
         raw.send(f"GET /v4?{'a' * 70_000} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         answer = raw.receive()
-        assert answer.problem == (414, "uri-too-long"), answer
+        # The head's limit is below the one that the HTTP library has for URLs.
+        assert answer.problem == (431, "headers-too-large"), answer
 
 
 @pytest.mark.parametrize("sent", ["GET /v4 HTTP/1.1\r\nHo", "POST /v4/auth HTTP/1.1\r\nHost: x\r\n"])
