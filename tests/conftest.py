@@ -11,6 +11,14 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 from cluster import Cluster  # noqa: E402  (the path comes first)
 
 
+def pytest_collection_modifyitems(items):
+    """Schemathesis gives the tests of all operations one id, and xdist runs one test of an id: each gets its own."""
+    for item in items:
+        label = getattr(item, "operation_label", None)
+        if label and item.id.params is None:
+            item._id = item.id.with_params(label)  # there is no public way
+
+
 def pytest_report_header():
     return f"gateway engine: {os.environ.get('BACKEND_ENGINE', 'auto')}"
 
