@@ -27,6 +27,14 @@ def pytest_xdist_make_scheduler(config, log):
     return PerModuleAndRelease(config, log) if config.getvalue("dist") == "load" else None
 
 
+def pytest_collection_modifyitems(items):
+    """Schemathesis gives the tests of all operations one id, and xdist runs one test of an id: each gets its own."""
+    for item in items:
+        label = getattr(item, "operation_label", None)
+        if label and item.id.params is None:
+            item._id = item.id.with_params(label)  # there is no public way
+
+
 def pytest_report_header():
     return f"gateway engine: {os.environ.get('BACKEND_ENGINE', 'auto')}"
 

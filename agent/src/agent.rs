@@ -19,6 +19,7 @@ use crate::{
     kernel::{
         Kernel, Reason,
         cpus::Cpus,
+        mounts::{Mount, Way},
         proc_table::ProcTable,
         process::{Init, Reaper, sweep},
         runtime::{Runtime, Runtimes},
@@ -56,7 +57,9 @@ pub struct Agent {
     /// Where kernels' folders are.
     pub root: PathBuf,
     /// Where mounts' sources are.
-    pub mounts: PathBuf,
+    pub volumes: PathBuf,
+    /// How kernels get them.
+    pub way: Way,
     /// Whether kernels are to outlive it.
     pub keep: bool,
     runtimes: Runtimes,
@@ -98,7 +101,7 @@ impl Agent {
     pub fn new(
         identity: Identity,
         root: PathBuf,
-        mounts: PathBuf,
+        (volumes, way): (PathBuf, Way),
         keep: bool,
         runtimes: Runtimes,
         events: Events,
@@ -108,7 +111,8 @@ impl Agent {
             identity,
             state_file: StateFile::of(&root),
             root,
-            mounts,
+            volumes,
+            way,
             keep,
             runtimes,
             events,
@@ -163,9 +167,9 @@ impl Agent {
         let scratch = Scratch::of(&self.root, id);
         scratch.create().map_err(|error| exception::io(&error))?;
         let cpus = self.cpus.borrow_mut().take(config.limits.cpu);
-        let linked = config.link_mounts(&self.mounts, &scratch.work());
-        let started = match linked {
-            Ok(()) => self.start(id, config, cpus.clone(), scratch.clone(), runtime, Stats::default()).await,
+        let mounts = config.mounts_below(&self.volumes).unwrap_or_default();
+        let started = match self.way.show(&scratch.work(), &[], &mounts) {
+            Ok(()) => self.start(id, (config, mounts), cpus.clone(), scratch.clone(), runtime, Stats::default()).await,
             Err(error) => Err(error),
         };
         if started.is_err() {
@@ -188,7 +192,11 @@ impl Agent {
         self.tell(EventKind::KernelCreating { id: id.to_owned() });
         let cpus = self.cpus_for_restart(&config, &old);
         let stats = old.stats.borrow().restarted();
-        let started = self.start(id, config, cpus.clone(), old.scratch.clone(), runtime, stats).await;
+        let mounts = config.mounts_below(&self.volumes).unwrap_or_else(|| old.mounts.clone());
+        let started = match self.way.show(&old.scratch.work(), &old.mounts, &mounts) {
+            Ok(()) => self.start(id, (config, mounts), cpus.clone(), old.scratch.clone(), runtime, stats).await,
+            Err(error) => Err(error),
+        };
         if started.is_err() {
             self.cpus.borrow_mut().give_back(&cpus);
             self.forget(&old);
@@ -210,7 +218,7 @@ impl Agent {
     async fn start(
         self: &Rc<Self>,
         id: &str,
-        config: KernelConfig,
+        (config, mounts): (KernelConfig, Vec<Mount>),
         cpus: Vec<usize>,
         scratch: Scratch,
         runtime: &dyn Runtime,
@@ -222,6 +230,8 @@ impl Agent {
             limits: config.limits,
             cpus,
             environ: config.environ,
+            mounts,
+            way: self.way,
             keep: self.keep,
             stats,
         };
@@ -295,7 +305,7 @@ impl Agent {
         for entry in self.state_file.read() {
             let agent = self.clone();
             let taken = match entry.keep && init_of(&entry).lives() {
-                true => start::take_over(&entry, &self.root, move |kernel| agent.on_end(&kernel)).await.ok(),
+                true => start::take_over(&entry, &self.root, self.way, move |kernel| agent.on_end(&kernel)).await.ok(),
                 false => None,
             };
             match taken {
@@ -339,6 +349,7 @@ fn entry_of(kernel: &Kernel) -> Entry {
         start: kernel.init.start,
         limits: kernel.limits,
         cpus: kernel.cpus.clone(),
+        mounts: kernel.mounts.clone(),
         keep: kernel.keep,
         stats: *kernel.stats.borrow(),
     }

@@ -8,7 +8,10 @@ use backendai::wire::{
 };
 use rmpv::Value;
 
-use crate::{agent::Agent, kernel::runtime::IMAGES};
+use crate::{
+    agent::Agent,
+    kernel::{mounts::Way, runtime::IMAGES},
+};
 
 /// The time from one heartbeat to the next.
 const EVERY: Duration = Duration::from_secs(3);
@@ -35,6 +38,7 @@ pub fn tell(agent: &Agent) {
         gpu_slots: identity.slots.gpu,
         images: Some(images()),
         kernels: Some(agent.kernels().iter().map(|kernel| kernel.id.clone()).collect()),
+        read_only_mounts: agent.way == Way::Namespace,
     }));
 }
 

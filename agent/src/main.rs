@@ -23,9 +23,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// What this program is in a kernel.
+fn run_role(args: &[String]) -> Option<ExitCode> {
+    kernel::launch::run_role(args).or_else(|| kernel::mounts::run_role(args)).or_else(|| shell::run_role(args))
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    if let Some(code) = kernel::launch::run_role(&args).or_else(|| shell::run_role(&args)) {
+    if let Some(code) = run_role(&args) {
         return code;
     }
     let options = options::Options::parse();

@@ -17,6 +17,7 @@ use crate::{
     heartbeat,
     kernel::{
         self, Reason,
+        mounts::Way,
         process::Reaper,
         runtime::{Python, Runtimes, Shell},
     },
@@ -56,6 +57,7 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
     let python = Python { interpreter: options.interpreter()? };
     let runtimes = Runtimes { python, shell: Shell { ip, ports: options.terminal_ports } };
     let root = prepare_root(&options.scratch_root)?;
+    let way = Way::of_machine(&root);
     let identity = Identity {
         id: options.id(),
         ip,
@@ -72,7 +74,7 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
         let ends = ends().map_err(system("signals"))?;
         tokio::pin!(ends);
         tokio::select! {
-            ended = live(&options, identity, root, runtimes, listener, reaper) => match ended {
+            ended = live(&options, identity, (root, way), runtimes, listener, reaper) => match ended {
                 Err(error) => Err(error),
                 Ok((agent, etcd, events)) => {
                     ends.await;
@@ -89,7 +91,7 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
 async fn live(
     options: &Options,
     identity: Identity,
-    root: std::path::PathBuf,
+    (root, way): (std::path::PathBuf, Way),
     runtimes: Runtimes,
     listener: TcpListener,
     reaper: Rc<Reaper>,
@@ -99,7 +101,7 @@ async fn live(
     let redis = etcd.wait_for("nodes/redis").await;
     etcd.wait_for("nodes/manager/event_addr").await;
     let redis = redis::Client::open(format!("redis://{redis}/0")).map_err(ServeError::Redis)?;
-    let mounts = etcd.get("volumes/_mount").await?.unwrap_or_else(|| "/mnt".to_owned());
+    let volumes = etcd.get("volumes/_mount").await?.unwrap_or_else(|| "/mnt".to_owned());
 
     let id = identity.id.clone();
     etcd.put(&format!("nodes/agents/{id}"), "starting").await?;
@@ -109,7 +111,8 @@ async fn live(
     spawn_local(etcd.clone().follow_targets(targets));
     spawn_local(events.clone().run(followed));
 
-    let agent = Agent::new(identity, root, mounts.into(), options.keep_kernels, runtimes, events.clone(), reaper);
+    let agent =
+        Agent::new(identity, root, (volumes.into(), way), options.keep_kernels, runtimes, events.clone(), reaper);
     agent.recover().await;
     heartbeat::tell(&agent);
     agent.tell(EventKind::Started);

@@ -1,7 +1,8 @@
 //! Agents that do nothing, at once: what is measured then is the gateway.
 //!
 //! One process is any number of agents, each on a port of its own, speaking the agent protocol of release 1.3 as the
-//! gateway's own library frames it. Kernels are names; every run is finished with its answer.
+//! gateway's own library frames it. Kernels are names; every run is finished with its answer. They share one terminal,
+//! which shows a word to who comes and then nothing, and has no limit of viewers.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -23,7 +24,7 @@ use tokio::{
     task::LocalSet,
 };
 
-use crate::{error::Error, load};
+use crate::{error::Error, load, terminals};
 
 /// What the fleet says on its output once every agent takes calls and has told that it lives.
 pub const READY: &str = "fleet ready";
@@ -42,7 +43,7 @@ const SLOTS: (i64, f64, f64) = (1 << 30, 1e6, 0.0);
 pub struct Fleet {
     /// How many agents.
     pub agents: u16,
-    /// The port of the first; the others follow.
+    /// The port of the first; the others follow, then the two of the terminal.
     pub port: u16,
     /// Where the gateway takes events.
     pub events: SocketAddr,
@@ -61,10 +62,19 @@ pub fn run(fleet: Fleet) -> Result<(), Error> {
 
 async fn serve(fleet: Fleet) -> Result<(), Error> {
     let told = Rc::new(tokio::sync::Semaphore::new(0));
-    for number in 0..fleet.agents {
+    let bind = async |number: u16| {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fleet.port.saturating_add(number)));
-        let listener = TcpListener::bind(address).await.map_err(Error::io(format!("port {}", address.port())))?;
-        tokio::task::spawn_local(accept(listener));
+        let listener = TcpListener::bind(address).await.map_err(Error::io(format!("port {}", address.port())));
+        listener.map(|listener| (address, listener))
+    };
+    let (stdin, input) = bind(fleet.agents).await?;
+    let (stdout, output) = bind(fleet.agents.saturating_add(1)).await?;
+    let terminal = [stdin.port(), stdout.port()];
+    tokio::task::spawn_local(accept(input, take_input));
+    tokio::task::spawn_local(accept(output, show_once));
+    for number in 0..fleet.agents {
+        let (address, listener) = bind(number).await?;
+        tokio::task::spawn_local(accept(listener, move |stream| answer(stream, terminal)));
         tokio::task::spawn_local(live(format!("i-bench-{number:04}"), address, fleet.events, told.clone()));
     }
     let all = tokio::time::timeout(START_LIMIT, told.acquire_many(fleet.agents.into())).await;
@@ -74,34 +84,57 @@ async fn serve(fleet: Fleet) -> Result<(), Error> {
     std::future::pending().await
 }
 
-async fn accept(listener: TcpListener) {
+async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = Result<(), LinkError>> + 'static,
+{
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, say.
             tokio::time::sleep(AGAIN).await;
             continue;
         };
+        let serving = serve(stream);
         tokio::task::spawn_local(async move {
             // A gateway that hangs up ends only this connection.
-            let _ = answer(stream).await;
+            let _ = serving.await;
         });
     }
 }
 
-async fn answer(stream: TcpStream) -> Result<(), LinkError> {
+/// The terminal's input, which goes nowhere.
+async fn take_input(stream: TcpStream) -> Result<(), LinkError> {
+    let mut link = Link::handshake(stream, Session::new(SocketType::Sub, b"", Limits::RPC)).await?;
+    link.session().subscribe(b"");
+    loop {
+        link.next().await?;
+    }
+}
+
+/// The terminal's output.
+async fn show_once(stream: TcpStream) -> Result<(), LinkError> {
+    let mut link = Link::handshake(stream, Session::new(SocketType::Pub, b"", Limits::RPC)).await?;
+    loop {
+        if let zmtp::Event::Subscribe(_) = link.next().await? {
+            link.send(&[terminals::SHOWN.0]).await?;
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, terminal: [u16; 2]) -> Result<(), LinkError> {
     stream.set_nodelay(true)?;
     let mut link = Link::handshake(stream, Session::new(SocketType::Router, b"", Limits::RPC)).await?;
     loop {
         let zmtp::Event::Message(frames) = link.next().await? else { continue };
         let Ok(request) = Request::parse(&frames) else { continue };
-        let result = result(&request);
+        let result = result(&request, terminal);
         // It leaves with the others of this turn, before the next is waited for.
         link.session().send(&Answer::frames(&request.header, result.as_ref()));
     }
 }
 
 /// What a method gives.
-fn result(request: &Request) -> Result<Value, RemoteError> {
+fn result(request: &Request, [stdin, stdout]: [u16; 2]) -> Result<Value, RemoteError> {
     let argument = |index: usize| request.args.get(index).cloned().unwrap_or(Value::Nil);
     Ok(match request.method.as_str() {
         "ping" => argument(0),
@@ -110,8 +143,8 @@ fn result(request: &Request) -> Result<Value, RemoteError> {
             ("container_id", "bench".into()),
             ("repl_in_port", 1.into()),
             ("repl_out_port", 2.into()),
-            ("stdin_port", 3.into()),
-            ("stdout_port", 4.into()),
+            ("stdin_port", stdin.into()),
+            ("stdout_port", stdout.into()),
             ("cpu_set", Value::Array(vec![])),
             ("gpu_set", Value::Array(vec![])),
         ]),
@@ -169,6 +202,7 @@ fn beat(id: &str, address: SocketAddr) -> Event {
         // As release 1.1 and later: the gateway then knows that many runs at once do no harm.
         images: Some(Value::Binary(vec![])),
         kernels: None,
+        read_only_mounts: false,
     };
     Event { agent: id.to_owned(), kind: EventKind::Heartbeat(heartbeat) }
 }
@@ -190,7 +224,7 @@ mod tests {
             LocalSet::new().block_on(&runtime, async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 sender.send(listener.local_addr().unwrap()).unwrap();
-                accept(listener).await;
+                accept(listener, |stream| answer(stream, [3, 4])).await;
             });
         });
         let address = format!("tcp://{}", receiver.recv().unwrap());

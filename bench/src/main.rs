@@ -20,6 +20,7 @@ mod rig;
 mod rollover;
 mod sessions;
 mod sign;
+mod terminals;
 mod workload;
 
 use std::process::ExitCode;

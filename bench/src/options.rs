@@ -101,7 +101,7 @@ pub struct FleetOptions {
     #[arg(long, value_name = "N", default_value = "4")]
     agents: u16,
 
-    /// The port of the first; the others follow
+    /// The port of the first; the others follow, then the two of the terminal
     #[arg(long, value_name = "PORT", default_value = "22750")]
     port: u16,
 

@@ -16,6 +16,7 @@ pub fn to_problem(error: Error) -> Problem {
         Error::Quota => Kind::QuotaExceeded.into(),
         Error::KeyInactive => Kind::AuthFailed.into(),
         Error::NoAgent => Kind::InstanceNotAvailable.into(),
+        Error::NoReadOnlyAgent(_) => Kind::InstanceNotAvailable.because(error.to_string()),
         Error::FolderNotFound(name) => Kind::FolderNotFound.because(name),
         Error::Agent(op, error) => of_agent(op, &error),
         Error::Postgres(error) => {

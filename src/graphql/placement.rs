@@ -58,7 +58,7 @@ pub struct AgentPlacement {
     free_gpu_slots: Option<f64>,
     /// Whether it could.
     fits: Option<bool>,
-    /// Why not: `away`, `cordoned`, `memory`, `cores` or `gpus`.
+    /// Why not: `away`, `cordoned`, `read_only_mounts`, `memory`, `cores` or `gpus`.
     reason: Option<String>,
 }
 

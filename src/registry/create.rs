@@ -87,6 +87,22 @@ struct Plan {
     mounts: Vec<vfolders::Mount>,
 }
 
+// === impl Plan ===
+
+impl Plan {
+    /// A folder that is to be mounted read-only.
+    fn read_only(&self) -> Option<&vfolders::Mount> {
+        read_only(&self.mounts)
+    }
+
+    /// Why there is no agent for it.
+    fn no_agent(&self) -> Error {
+        self.read_only().map_or(Error::NoAgent, |mount| Error::NoReadOnlyAgent(mount.name.clone()))
+    }
+}
+
+// === impl Registry ===
+
 impl Registry {
     /// Gets a key's session of that name, or makes it. Two at once with one name make one session.
     ///
@@ -152,10 +168,10 @@ impl Registry {
         let lang = plan.image.to_string();
         let environ: Vec<String> = wanted.environ.iter().map(|(name, value)| format!("{name}={value}")).collect();
         for _ in 0..ROUNDS {
-            let agents = self.candidates().await?;
+            let agents = self.candidates(plan.read_only().is_some()).await?;
             let (able, _) = scheduler::rank(&agents, &plan.slots);
             if able.is_empty() {
-                return Err(Error::NoAgent);
+                return Err(plan.no_agent());
             }
             for agent in able {
                 let reservation = Reservation {
@@ -180,12 +196,13 @@ impl Registry {
                 }
             }
         }
-        Err(Error::NoAgent)
+        Err(plan.no_agent())
     }
 
-    async fn candidates(&self) -> Result<Vec<Candidate>, Error> {
+    /// The agents that are alive; where a folder is to be mounted read-only, only some of them are open to that.
+    async fn candidates(&self, read_only: bool) -> Result<Vec<Candidate>, Error> {
         let rows = agents::alive(&self.stores.postgres).await?;
-        Ok(rows.into_iter().map(Candidate::from).collect())
+        Ok(rows.into_iter().map(|row| Candidate::of(row, read_only)).collect())
     }
 
     /// Where a session like this could be placed now, best first, and why each other agent does not come into
@@ -195,8 +212,9 @@ impl Registry {
     /// No such image or folder, or PostgreSQL is away.
     pub async fn explain_placement(&self, access_key: &str, wanted: &Wanted) -> Result<Placement, Error> {
         let plan = self.plan(access_key, wanted).await?;
+        let read_only = plan.read_only().is_some();
         let rows = agents::all(&self.stores.postgres).await?;
-        let agents: Vec<Candidate> = rows.into_iter().map(Candidate::from).collect();
+        let agents: Vec<Candidate> = rows.into_iter().map(|row| Candidate::of(row, read_only)).collect();
         let (able, unable) = scheduler::rank(&agents, &plan.slots);
         let able = able.into_iter().map(|agent| (agent.clone(), None));
         let unable = unable.into_iter().map(|(agent, why)| (agent.clone(), Some(why)));
@@ -294,7 +312,13 @@ fn slots(snapshot: &Snapshot, image: &ImageRef, wanted: &Wanted) -> Option<Slots
     })
 }
 
-/// What agents are told of a kernel that they make: the members of `create_kernel`'s second argument.
+/// One of the folders that are to be mounted read-only.
+pub(super) fn read_only(mounts: &[vfolders::Mount]) -> Option<&vfolders::Mount> {
+    mounts.iter().find(|mount| mount.read_only)
+}
+
+/// What agents are told of a kernel that they make: the members of `create_kernel`'s second argument. Agents that
+/// cannot mount read-only know mounts of three parts, and get no other.
 pub(super) fn config<'a>(
     lang: &str,
     slots: &Slots,
@@ -307,7 +331,9 @@ pub(super) fn config<'a>(
         ("gpu_slot".into(), slots.gpu.into()),
     ];
     let mount = |m: &vfolders::Mount| {
-        Value::Array(vec![m.name.as_str().into(), m.host.as_str().into(), m.id.simple().to_string().into()])
+        let mut parts = vec![m.name.as_str().into(), m.host.as_str().into(), m.id.simple().to_string().into()];
+        parts.extend(m.read_only.then(|| Value::from("ro")));
+        Value::Array(parts)
     };
     vec![
         ("lang".into(), lang.into()),

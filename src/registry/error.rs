@@ -39,6 +39,9 @@ pub enum Error {
     /// No agent has room.
     #[error("no agent has room")]
     NoAgent,
+    /// A folder is to be mounted read-only, and no agent, or not the session's, can do that.
+    #[error("no agent that has room can mount a folder read-only, as {0} must be")]
+    NoReadOnlyAgent(String),
     /// No virtual folder of that name.
     #[error("no such folder: {0}")]
     FolderNotFound(String),

@@ -158,5 +158,5 @@ fn overbooked(beat: &Heartbeat, factors: &Overbook) -> Capacity {
 
 fn says_the_same(a: &Heartbeat, b: &Heartbeat) -> bool {
     (&a.addr, &a.region, a.mem_slots) == (&b.addr, &b.region, b.mem_slots)
-        && (a.cpu_slots, a.gpu_slots) == (b.cpu_slots, b.gpu_slots)
+        && (a.cpu_slots, a.gpu_slots, a.read_only_mounts) == (b.cpu_slots, b.gpu_slots, b.read_only_mounts)
 }

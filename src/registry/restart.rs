@@ -39,6 +39,11 @@ impl Registry {
 
     async fn restart_attended(&self, session: &Session) -> Result<(), Error> {
         let restart = self.begin_restart(session.id).await?;
+        // The key's permission may have become less since the session was made.
+        if let (Some(mount), false) = (create::read_only(&restart.mounts), restart.agent_read_only) {
+            restarts::not_begun(&self.stores.postgres, session.id).await?;
+            return Err(Error::NoReadOnlyAgent(mount.name.clone()));
+        }
         let args = vec![Value::from(session.id.to_string()), config(&restart)];
         let answer = self.agents.call(&restart.agent_addr, "restart_kernel", args, time_limits::RESTART).await;
         let started = answer.and_then(|value| {
@@ -130,15 +135,20 @@ mod tests {
             environ: vec!["A=b=c".into()],
             cpu_set: vec![1],
             gpu_set: vec![],
-            mounts: vec![Mount { name: "data".into(), host: "local".into(), id: Uuid::nil() }],
+            mounts: [("data", false), ("read", true)]
+                .map(|(name, read_only)| Mount { name: name.into(), host: "local".into(), id: Uuid::nil(), read_only })
+                .into(),
+            agent_read_only: true,
         };
         let map = |pairs: Vec<(&str, Value)>| Value::Map(pairs.into_iter().map(|(k, v)| (k.into(), v)).collect());
         let limits = vec![("mem_slot", 256.into()), ("cpu_slot", 1.0.into()), ("gpu_slot", 0.0.into())];
-        let mount = vec!["data".into(), "local".into(), "0".repeat(32).into()];
+        let id = "0".repeat(32);
+        let data = vec!["data".into(), "local".into(), id.as_str().into()];
+        let read = vec!["read".into(), "local".into(), id.as_str().into(), "ro".into()];
         let wanted = map(vec![
             ("lang", "python:latest".into()),
             ("limits", map(limits)),
-            ("mounts", Value::Array(vec![Value::Array(mount)])),
+            ("mounts", Value::Array(vec![Value::Array(data), Value::Array(read)])),
             ("environ", map(vec![("A", "b=c".into())])),
             ("cpu_set", Value::Array(vec![1.into()])),
             ("gpu_set", Value::Array(vec![])),

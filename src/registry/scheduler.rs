@@ -28,6 +28,8 @@ pub enum Standing {
     Away,
     /// An administrator said that it gets none.
     Cordoned,
+    /// It would mount for writing what may only be read.
+    NoReadOnlyMounts,
 }
 
 /// Why an agent was not chosen.
@@ -37,6 +39,8 @@ pub enum WhyNot {
     Away,
     /// An administrator said that it gets no new sessions.
     Cordoned,
+    /// It cannot mount a folder read-only, and one is.
+    ReadOnlyMounts,
     /// Too little memory left.
     Memory,
     /// Too few cores left.
@@ -45,12 +49,14 @@ pub enum WhyNot {
     Gpus,
 }
 
-impl From<AgentRow> for Candidate {
-    fn from(row: AgentRow) -> Self {
+impl Candidate {
+    /// An agent as its row has it; `read_only`: whether the session has a folder that it may only read.
+    pub fn of(row: AgentRow, read_only: bool) -> Self {
         Candidate {
             standing: match row.status.as_str() {
-                "ALIVE" if row.schedulable => Standing::Open,
-                "ALIVE" => Standing::Cordoned,
+                "ALIVE" if !row.schedulable => Standing::Cordoned,
+                "ALIVE" if read_only && !row.read_only_mounts => Standing::NoReadOnlyMounts,
+                "ALIVE" => Standing::Open,
                 _ => Standing::Away,
             },
             id: row.id,
@@ -66,6 +72,7 @@ impl WhyNot {
         match self {
             WhyNot::Away => "away",
             WhyNot::Cordoned => "cordoned",
+            WhyNot::ReadOnlyMounts => "read_only_mounts",
             WhyNot::Memory => "memory",
             WhyNot::Cores => "cores",
             WhyNot::Gpus => "gpus",
@@ -93,6 +100,7 @@ fn why_not(agent: &Candidate, wanted: &Slots) -> Option<WhyNot> {
         Standing::Open => lacks(&agent.free, wanted),
         Standing::Away => Some(WhyNot::Away),
         Standing::Cordoned => Some(WhyNot::Cordoned),
+        Standing::NoReadOnlyMounts => Some(WhyNot::ReadOnlyMounts),
     }
 }
 
@@ -146,6 +154,7 @@ mod tests {
             agent("gpu", 9, 9.0, 0.0),
             standing("away", Standing::Away),
             standing("cordoned", Standing::Cordoned),
+            standing("mounts", Standing::NoReadOnlyMounts),
         ];
         let (able, unable) = rank(&agents, &Slots { mem: 2, cpu: 2.0, gpu: 0.5 });
         assert!(able.is_empty());
@@ -156,6 +165,7 @@ mod tests {
             ("gpu", WhyNot::Gpus),
             ("away", WhyNot::Away),
             ("cordoned", WhyNot::Cordoned),
+            ("mounts", WhyNot::ReadOnlyMounts),
         ];
         assert_eq!(reasons, expected);
     }

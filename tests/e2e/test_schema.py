@@ -27,6 +27,8 @@ SETTINGS = {
     "deadline": None,
     "suppress_health_check": list(hypothesis.HealthCheck),
 }
+# Requests for each operation.
+EXAMPLES = 80
 # Streams go on; their own tests read them.
 STREAMS = {"openTerminal", "streamExecution", "streamEvents"}
 # What a healthy cluster answers: routes that never came, agents without room.
@@ -50,6 +52,7 @@ class Signature(requests.auth.AuthBase):
     def __init__(self, client):
         self.client = client
         self.sent = Counter()
+        self.operations = set()
 
     def __call__(self, request):
         url = urllib.parse.urlsplit(request.url)
@@ -196,9 +199,25 @@ def test_the_manager_prints_it(cluster):
 
 
 @SCHEMA.exclude(lambda context: operation_id(context) in STREAMS).parametrize()
-@hypothesis.settings(max_examples=30, **SETTINGS)
+@hypothesis.settings(max_examples=EXAMPLES, **SETTINGS)
 def test_answers_are_as_described(case, cluster, signature):
+    signature.operations.add(operation_id(case))
     case.call_and_validate(checks=CHECKS, **how_to_call(case, cluster, signature))
+
+
+def test_a_few_thousand_requests_were_made(request, signature):
+    """By the test above: for each operation, unless somebody selected fewer."""
+    described = {one["operationId"] for path in SCHEMA.raw_schema["paths"].values() for one in operations_of(path)}
+    selected = [one for one in request.session.items if one.originalname == "test_answers_are_as_described"]
+    if len(selected) < len(described - STREAMS):
+        pytest.skip(f"{len(selected)} operations were selected")
+    assert signature.operations == described - STREAMS
+    print(signature.sent.total(), "requests:", signature.sent)
+    assert signature.sent.total() >= 2000, signature.sent
+
+
+def operations_of(path):
+    return [one for one in path.values() if isinstance(one, dict) and "operationId" in one]
 
 
 WALKS = {

@@ -1,5 +1,6 @@
 """Terminals, followed runs and events: connections that stay."""
 
+import base64
 import hashlib
 import os
 import signal
@@ -259,6 +260,37 @@ def test_a_client_that_only_pings_costs_little(cluster, client, place):
         assert resident(cluster) - before < 4096
 
 
+# Kernels that do not read
+
+
+def test_a_kernel_that_does_not_read_costs_little_and_takes_orders(cluster, client):
+    """The way to it fills, then who types waits; what does not go that way goes on, and a restart helps."""
+    agent = TerminalAgent(cluster, "--deaf")
+    try:
+        token, _ = agent.session(client)
+        with Terminal(client, token) as terminal, Terminal(client, token) as other:
+            other.send({"type": "ping"})
+            assert agent.next_command() == "%ping"
+            before = resident(cluster)
+            terminal.raw.socket.settimeout(3)
+            keys, typed = base64.b64encode(b"k" * 32768).decode(), 0
+            with pytest.raises(TimeoutError):
+                while typed < 64 << 20:
+                    terminal.send({"type": "stdin", "chars": keys})
+                    typed += 32768
+            grown = resident(cluster) - before
+            assert grown < 4096, f"{grown} KiB after {typed >> 10} KiB"
+            other.send(resize(30, 100))
+            assert agent.next_command() == "%resize 30 100"
+            assert client.info(token).status == 200
+            other.send({"type": "restart"})
+            while agent.next("call")[0] != "restart_kernel":
+                pass
+            other.echoes(b"after.")
+    finally:
+        agent.end()
+
+
 # Restarts and ends
 
 
@@ -457,6 +489,15 @@ def test_a_run_that_is_malformed(client, place, body):
         socket.send(body)
         code, messages = socket.closed()
     assert code == 1008 and messages[-1]["type"] == "error", messages
+
+
+def test_a_run_over_the_rate_limit_may_come_again_later(cluster, agent):
+    client = cluster.new_key(rate_limit=1)
+    token, _ = agent.session(client)
+    with WebSocket(client, f"/v4/stream/kernel/{token}/execute") as socket:
+        socket.send({"mode": "query", "runId": None, "code": "1"})
+        code, messages = socket.closed()
+    assert code == 1013 and "rate limit" in messages[-1]["data"], messages
 
 
 def test_the_end_of_a_session_ends_its_run(client, session):

@@ -1,6 +1,6 @@
-"""An agent of release 1.0.6 or 1.3.7 as their recorded conversations show them, on libzmq.
+"""An agent of release 1.0.6 or 1.3.7 as their recorded conversations show them, or 1.4 with its two methods more, on libzmq.
 
-    old_agent.py --release 1.0.6|1.3.7 --etcd HOST:PORT --port N [--namespace NAME] [--id ID]
+    old_agent.py --release 1.0.6|1.3.7|1.4.0 --etcd HOST:PORT --port N [--namespace NAME] [--id ID]
                  [--faults FILE] [--calls FILE]
 
 What these releases do wrong is done here too: an `execute` of API version 3 wedges the kernel for good, and in 1.0.6 a
@@ -16,13 +16,16 @@ Ends with `instance_terminated` on SIGTERM and SIGINT.
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import uuid
@@ -42,6 +45,7 @@ METHODS = {
         "upload_file", "reset",
     },
     (1, 1): {"get_logs"},
+    (1, 4): {"download_file", "list_files"},
 }  # fmt: skip
 IMAGES = bytes([4, 3 << 2, 0x90, 0, 0, 0])  # some compressed msgpack, which nobody reads
 
@@ -262,6 +266,22 @@ class Agent:
         except FileNotFoundError:
             raise Raised("builtins.FileNotFoundError", 2, "No such file or directory") from None
 
+    async def download_file(self, kernel_id, path):
+        found, archive = self.kernel(kernel_id, "builtins.KeyError").folder / path, io.BytesIO()
+        if not found.exists():
+            raise Raised("builtins.FileNotFoundError", 2, "No such file or directory")
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(found, found.name)
+        return archive.getvalue()
+
+    async def list_files(self, kernel_id, path):
+        folder = self.kernel(kernel_id, "builtins.KeyError").folder / path
+        files = [
+            {"mode": stat.filemode(one.stat().st_mode), "size": one.stat().st_size, "filename": one.name}
+            for one in folder.iterdir()
+        ]
+        return {"files": json.dumps(files), "errors": "", "abspath": str(folder)}
+
     async def reset(self):
         for kernel_id in list(self.kernels):
             await self.destroy_kernel(kernel_id)
@@ -428,7 +448,7 @@ def joined(console):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--release", choices=["1.0.6", "1.3.7"], required=True)
+    parser.add_argument("--release", choices=["1.0.6", "1.3.7", "1.4.0"], required=True)
     parser.add_argument("--etcd", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--namespace", default="local")

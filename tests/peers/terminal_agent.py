@@ -1,12 +1,13 @@
 """An agent on libzmq whose only kernel has a terminal.
 
-    terminal_agent.py [--mute] [--slow-ping] [--events HOST:PORT]
+    terminal_agent.py [--mute] [--deaf] [--slow-ping] [--events HOST:PORT]
 
 Says `{"agent": port, "ports": [stdin, stdout]}` in a line of JSON, and then one for each thing that happens:
 {"call": [method, arguments…]} and {"input": text}. What the terminal reads it shows again, doubled; `flood N` makes it
 show N times 16 KiB (libzmq keeps a thousand pieces for whoever is slow, and drops those beyond), `die KERNEL` makes it
-end, and the agent say so. A restart moves the terminal to other ports. With --mute there is no terminal behind them.
-It sends no heartbeats, so that it is pinged all the time; with --slow-ping it takes 3.5 s to answer, and says so then.
+end, and the agent say so. A restart moves the terminal to other ports. With --mute there is no terminal behind them;
+with --deaf it takes nothing of what is typed. It sends no heartbeats, so that it is pinged all the time; with
+--slow-ping it takes 3.5 s to answer, and says so then.
 """
 
 import json
@@ -28,9 +29,13 @@ def say(**what):
 class Terminal:
     """The two sockets of a kernel's terminal."""
 
-    def __init__(self, context, died):
+    def __init__(self, context, died, deaf=False):
         self.died = died
         self.stdin, self.stdout = context.socket(zmq.SUB), context.socket(zmq.PUB)
+        if deaf:
+            # What libzmq would take in advance, so that it is the network that fills.
+            self.stdin.setsockopt(zmq.RCVHWM, 1)
+            self.stdin.setsockopt(zmq.RCVBUF, 4096)
         self.stdin.subscribe(b"")
         self.ports = [socket.bind_to_random_port("tcp://127.0.0.1", *PORTS) for socket in (self.stdin, self.stdout)]
 
@@ -56,13 +61,13 @@ class Terminal:
 
 
 class Agent:
-    def __init__(self, context, mute, events):
-        self.context, self.mute, self.left = context, mute, 0
+    def __init__(self, context, mute, deaf, events):
+        self.context, self.mute, self.deaf, self.left = context, mute, deaf, 0
         self.events = context.socket(zmq.PUSH)
         self.events.connect(f"tcp://{events}")
         self.socket = context.socket(zmq.ROUTER)
         self.port = self.socket.bind_to_random_port("tcp://127.0.0.1", *PORTS)
-        self.terminal = Terminal(context, self.tell_end)
+        self.terminal = Terminal(context, self.tell_end, deaf)
 
     def serve(self):
         say(agent=self.port, ports=self.terminal.ports)
@@ -71,7 +76,7 @@ class Agent:
         while True:
             poller = zmq.Poller()
             poller.register(self.socket, zmq.POLLIN)
-            if not self.terminal.stdin.closed:
+            if not self.terminal.stdin.closed and not self.deaf:
                 poller.register(self.terminal.stdin, zmq.POLLIN)
             ready = dict(poller.poll())
             if self.socket in ready:
@@ -102,6 +107,7 @@ class Agent:
             return self.execute(run, mode, code)
         if method == "restart_kernel":
             self.terminal.close()
+            self.deaf = False
             self.terminal = Terminal(self.context, self.tell_end)
             stdin, stdout = self.terminal.ports
             ports = {"repl_in_port": 1, "repl_out_port": 2, "stdin_port": str(stdin), "stdout_port": str(stdout)}
@@ -123,4 +129,4 @@ class Agent:
 
 if __name__ == "__main__":
     events = sys.argv[sys.argv.index("--events") + 1] if "--events" in sys.argv else "127.0.0.1:5002"
-    Agent(zmq.Context(), "--mute" in sys.argv, events).serve()
+    Agent(zmq.Context(), "--mute" in sys.argv, "--deaf" in sys.argv, events).serve()

@@ -19,7 +19,7 @@ use nix::{
     sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat},
 };
 
-use super::tar::Tar;
+use super::{mounts::Mount, tar::Tar};
 use crate::exception::{self, Exception};
 
 /// Most bytes of an archive: what fits into one frame with room to spare.
@@ -29,10 +29,14 @@ const ENTRIES_LIMIT: usize = 10_000;
 /// Deepest nesting visited.
 const DEPTH_LIMIT: usize = 64;
 
-/// A work folder.
+/// A work folder, or a virtual folder in one.
 pub struct WorkFolder {
     fd: OwnedFd,
+    /// Where the kernel has it.
     path: PathBuf,
+    /// Its name in archives.
+    label: String,
+    read_only: bool,
 }
 
 /// An output file and what tells whether it was written since.
@@ -47,7 +51,20 @@ impl WorkFolder {
     /// It is not there.
     pub fn open(path: &Path) -> Result<WorkFolder, Exception> {
         let fd = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-        Ok(WorkFolder { fd: fd.map_err(exception::errno)?, path: path.to_owned() })
+        let fd = fd.map_err(exception::errno)?;
+        Ok(WorkFolder { fd, path: path.to_owned(), label: ".".to_owned(), read_only: false })
+    }
+
+    /// Opens the folder of a mount in the work folder at this path. What is mounted for the kernel alone is not there
+    /// for the agent, so it is opened where the machine has it.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn open_mount(work: &Path, mount: &Mount) -> Result<WorkFolder, Exception> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = open(&mount.source, flags, Mode::empty()).map_err(exception::errno)?;
+        let (path, label) = (work.join(&mount.name), mount.name.clone());
+        Ok(WorkFolder { fd, path, label, read_only: mount.read_only })
     }
 
     fn open_below(&self, path: &Path, flags: OFlag, mode: u32) -> nix::Result<OwnedFd> {
@@ -69,6 +86,9 @@ impl WorkFolder {
     /// The name is no plain relative path, leads out of the folder, or cannot be written.
     pub fn upload(&self, name: &str, content: &[u8]) -> Result<(), Exception> {
         let path = relative(name)?;
+        if self.read_only {
+            return Err(exception::errno(Errno::EROFS));
+        }
         self.make_parents(path).map_err(outside_or)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let fd = self.open_below(path, flags, 0o644).map_err(outside_or)?;
@@ -98,7 +118,7 @@ impl WorkFolder {
     pub fn archive(&self, name: &str) -> Result<Vec<u8>, Exception> {
         let path = relative(name)?;
         let mut archive = Archive { tar: Tar::default(), entries: 0 };
-        let label = path.file_name().map_or_else(|| ".".into(), |name| name.to_string_lossy().into_owned());
+        let label = path.file_name().map_or_else(|| self.label.clone(), |name| name.to_string_lossy().into_owned());
         let fd = self.open_below(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, 0).map_err(outside_or)?;
         archive.add(fd, &label, 0)?;
         Ok(archive.tar.finish())

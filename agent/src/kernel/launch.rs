@@ -3,9 +3,9 @@
 //! `kernel-init` leads the kernel's session and process group, and is a subreaper: whatever user code
 //! starts, daemonised or not, stays below it. It reaps, and at the kernel's end (its own TERM, the
 //! interpreter's end, or the agent's death) it ends every descendant before it goes. `kernel-exec`
-//! applies what must hold for the interpreter alone (limits, cores, death with its parent) and
+//! applies what must hold for the interpreter alone (limits, cores, mounts, death with its parent) and
 //! becomes the interpreter. Both are this same program: nothing has to run between fork and exec,
-//! where almost nothing may, and namespaces will find their place here.
+//! where almost nothing may.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,10 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::proc_table::ProcTable;
+use super::{
+    mounts::{self, Mount},
+    proc_table::ProcTable,
+};
 
 /// How long a kernel's processes may take to end after TERM.
 const GRACE: Duration = Duration::from_secs(1);
@@ -50,6 +53,9 @@ pub struct Launch {
     pub address_space: u64,
     /// The cores it may use; empty: all.
     pub cpus: Vec<usize>,
+    /// The folders that are mounted for it alone.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
     /// The agent that starts it, and with which it ends; none: it outlives the agent.
     pub agent: Option<i32>,
 }
@@ -172,12 +178,13 @@ fn signal_descendants(signal: Signal) {
 
 fn run_exec(path: &Path) -> io::Result<ExitCode> {
     let init = getppid();
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
     let launch = read(path)?;
+    limit(&launch)?;
+    mounts::enter(&launch.mounts, &launch.work)?;
+    prctl::set_pdeathsig(Signal::SIGKILL)?; // last: whose capabilities change dies with nobody any more
     if getppid() != init {
         return Ok(ExitCode::from(125));
     }
-    limit(&launch)?;
     SigSet::all().thread_unblock()?; // init's mask was inherited
     let error = Command::new(&launch.program)
         .args(&launch.args)

@@ -13,6 +13,7 @@ pub mod cpus;
 pub mod files;
 pub mod frames;
 pub mod launch;
+pub mod mounts;
 pub mod proc_table;
 pub mod process;
 pub mod runs;
@@ -42,6 +43,7 @@ use self::{
     console::{Log, UNREAD_LIMIT},
     files::Output,
     frames::{FromRunner, ToRunner},
+    mounts::Mount,
     process::Init,
     runs::{Outcome, Runs, Work},
     scratch::Scratch,
@@ -98,6 +100,8 @@ pub struct Kernel {
     pub init: Init,
     /// Its folder.
     pub scratch: Scratch,
+    /// The virtual folders in it.
+    pub mounts: Vec<Mount>,
     /// The ports of its terminal, if it has one: of what is typed, and of what is shown.
     pub terminal: Option<[u16; 2]>,
     /// What it has used.

@@ -21,6 +21,7 @@ use super::{
     files,
     frames::{self, FromRunner},
     launch::Launch,
+    mounts::{Mount, Way},
     process::{Init, Reaper, sweep},
     runs::Runs,
     runtime::{self, Runtime},
@@ -51,6 +52,10 @@ pub struct Spec {
     pub cpus: Vec<usize>,
     /// What its creator adds to the environment.
     pub environ: Vec<(String, String)>,
+    /// Its virtual folders, whose places are made.
+    pub mounts: Vec<Mount>,
+    /// How it gets them.
+    pub way: Way,
     /// Whether it is to outlive the agent.
     pub keep: bool,
     /// What it has used before.
@@ -96,6 +101,7 @@ pub async fn start(
 pub async fn take_over(
     entry: &Entry,
     root: &Path,
+    way: Way,
     on_end: impl FnOnce(Rc<Kernel>) + 'static,
 ) -> io::Result<Rc<Kernel>> {
     let scratch = Scratch::of(root, &entry.id);
@@ -107,6 +113,8 @@ pub async fn take_over(
         limits: entry.limits,
         cpus: entry.cpus.clone(),
         environ: Vec::new(),
+        mounts: entry.mounts.clone(),
+        way,
         keep: entry.keep,
         stats: entry.stats,
     };
@@ -132,6 +140,7 @@ fn spawn(
         work: scratch.work(),
         address_space: (spec.limits.mem.saturating_add(ADDRESS_SPACE_MORE)).saturating_mul(1 << 20),
         cpus: spec.cpus.clone(),
+        mounts: spec.way.to_make(&spec.mounts),
         agent: (!spec.keep).then(|| std::process::id().try_into().unwrap_or_default()),
     };
     reaper.spawn(&launch, scratch, scratch.listen()?)
@@ -172,6 +181,7 @@ fn attach(
         keep: spec.keep,
         init,
         scratch,
+        mounts: spec.mounts,
         terminal,
         stats: RefCell::new(spec.stats),
         runs: RefCell::new(runs),

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, stats::Stats};
+use super::{Limits, mounts::Mount, stats::Stats};
 
 /// A kernel as the file has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Entry {
     pub limits: Limits,
     /// Its cores.
     pub cpus: Vec<usize>,
+    /// Its virtual folders.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
     /// Whether it was started to outlive the agent.
     pub keep: bool,
     /// What it had used when this was written.

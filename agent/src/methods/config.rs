@@ -8,7 +8,7 @@ use rmpv::Value;
 use super::call::text_of;
 use crate::{
     exception::{self, Exception},
-    kernel::Limits,
+    kernel::{Limits, mounts::Mount},
 };
 
 /// What a kernel is to be.
@@ -20,10 +20,23 @@ pub struct KernelConfig {
     pub limits: Limits,
     /// Variables of its environment.
     pub environ: Vec<(String, String)>,
-    /// Folders to show it: name, host and id in hex.
-    pub mounts: Vec<[String; 3]>,
+    /// Folders to show it; none where it is not said, which in a restart means those that it has.
+    pub mounts: Option<Vec<Wanted>>,
     /// For a restart: the cores it had.
     pub cpu_set: Vec<usize>,
+}
+
+/// A folder to show to a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its place in the work folder.
+    pub name: String,
+    /// The volume that it is on.
+    pub host: String,
+    /// Its folder there, an id in hex.
+    pub id: String,
+    /// Whether it may only be read.
+    pub read_only: bool,
 }
 
 // === impl KernelConfig ===
@@ -39,7 +52,7 @@ impl KernelConfig {
             lang: lang.to_owned(),
             limits: limits(get(value, "limits").unwrap_or(&Value::Nil))?,
             environ: environ(get(value, "environ").unwrap_or(&Value::Nil))?,
-            mounts: mounts(get(value, "mounts").unwrap_or(&Value::Nil))?,
+            mounts: get(value, "mounts").filter(|mounts| !mounts.is_nil()).map(mounts).transpose()?,
             cpu_set: items(get(value, "cpu_set").unwrap_or(&Value::Nil))
                 .iter()
                 .filter_map(|core| as_i64(core)?.try_into().ok())
@@ -47,19 +60,14 @@ impl KernelConfig {
         })
     }
 
-    /// Shows the mounts in the work folder: links to where this machine has them.
-    ///
-    /// # Errors
-    /// One is not on this machine.
-    pub fn link_mounts(&self, root: &Path, work: &Path) -> Result<(), Exception> {
-        for [name, host, id] in &self.mounts {
-            let folder = root.join(host).join(id);
-            if !folder.is_dir() {
-                return Err(exception::errno(nix::errno::Errno::ENOENT));
-            }
-            std::os::unix::fs::symlink(folder, work.join(name)).map_err(|error| exception::io(&error))?;
-        }
-        Ok(())
+    /// The mounts that are wanted, where this machine has its volumes.
+    pub fn mounts_below(&self, root: &Path) -> Option<Vec<Mount>> {
+        let mount = |wanted: &Wanted| Mount {
+            name: wanted.name.clone(),
+            source: root.join(&wanted.host).join(&wanted.id),
+            read_only: wanted.read_only,
+        };
+        self.mounts.as_ref().map(|wanted| wanted.iter().map(mount).collect())
     }
 }
 
@@ -86,27 +94,39 @@ fn environ(value: &Value) -> Result<Vec<(String, String)>, Exception> {
         .collect()
 }
 
-fn mounts(value: &Value) -> Result<Vec<[String; 3]>, Exception> {
-    items(value)
-        .iter()
-        .map(|mount| match items(mount) {
-            [name, host, id] => Ok([text_of(name), text_of(host), text_of(id)]),
-            _ => Err(exception::assertion("a mount is [name, host, id]")),
-        })
-        .map(|mount| mount.and_then(plain))
-        .collect()
+fn mounts(value: &Value) -> Result<Vec<Wanted>, Exception> {
+    items(value).iter().map(|mount| wanted(items(mount))).collect()
 }
 
-/// Each part of a mount names one folder.
-fn plain(mount: [String; 3]) -> Result<[String; 3], Exception> {
-    let is_name = |part: &String| {
-        let mut parts = Path::new(part).components();
-        matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name.to_str() == Some(part))
+fn wanted(parts: &[Value]) -> Result<Wanted, Exception> {
+    let (parts, read_only) = match parts {
+        [parts @ .., mode] if parts.len() == 3 => (parts, Some(text_of(mode))),
+        parts => (parts, None),
     };
-    match mount.iter().all(is_name) && !mount.iter().any(|part| part.contains('\0')) {
+    let [name, host, id] = parts else { return Err(exception::assertion("a mount is [name, host, id]")) };
+    let mount = Wanted {
+        name: text_of(name),
+        host: text_of(host),
+        id: text_of(id),
+        // A mode that is not known must not become one that allows more.
+        read_only: match read_only.as_deref() {
+            None | Some("rw") => false,
+            Some("ro") => true,
+            Some(_) => return Err(exception::value("malformed mount")),
+        },
+    };
+    match [&mount.name, &mount.host, &mount.id].into_iter().all(|part| is_plain(part)) && !mount.name.starts_with('.') {
         true => Ok(mount),
         false => Err(exception::value("malformed mount")),
     }
+}
+
+/// Whether it names one folder.
+fn is_plain(part: &str) -> bool {
+    let mut parts = Path::new(part).components();
+    let is_one =
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name.to_str() == Some(part));
+    is_one && !part.contains('\0')
 }
 
 #[cfg(test)]
@@ -124,19 +144,31 @@ mod tests {
 
     #[test]
     fn a_configuration_is_read() {
-        let mount = Value::Array(vec!["data".into(), "local".into(), "ab12".into()]);
-        let config = KernelConfig::from_value(&config(Value::Array(vec![mount]))).unwrap();
+        let write = Value::Array(vec!["data".into(), "local".into(), "ab12".into()]);
+        let read = Value::Array(vec!["read".into(), "local".into(), "cd34".into(), "ro".into()]);
+        let config = KernelConfig::from_value(&config(Value::Array(vec![write, read]))).unwrap();
         assert_eq!(config.limits, Limits { mem: 256, cpu: 1.5, gpu: 0.0 });
         assert_eq!(config.environ, [("A".to_owned(), "1".to_owned())]);
-        assert_eq!(config.mounts[0][0], "data");
+        let mount = |name: &str, source: &str, read_only| Mount { name: name.into(), source: source.into(), read_only };
+        let expected = [mount("data", "/mnt/local/ab12", false), mount("read", "/mnt/local/cd34", true)];
+        assert_eq!(config.mounts_below(Path::new("/mnt")).unwrap(), expected);
     }
 
     #[test]
     fn mounts_name_single_folders_only() {
-        for bad in ["..", "a/b", "", "/etc", "."] {
+        for bad in ["..", "a/b", "", "/etc", ".", ".output", "a\0"] {
             let mount = Value::Array(vec![bad.into(), "local".into(), "ab12".into()]);
             KernelConfig::from_value(&config(Value::Array(vec![mount]))).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_mounts_mode_is_one_that_is_known() {
+        for bad in ["", "RO", "wd", "ro,rw"] {
+            let mount = Value::Array(vec!["data".into(), "local".into(), "ab12".into(), bad.into()]);
+            KernelConfig::from_value(&config(Value::Array(vec![mount]))).unwrap_err();
+        }
+        KernelConfig::from_value(&config(Value::Array(vec![Value::Array(vec!["data".into(); 5])]))).unwrap_err();
     }
 
     #[test]

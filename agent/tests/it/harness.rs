@@ -122,6 +122,8 @@ impl World {
         let (redis_port, redis) = start_redis(folder.path());
         let events = Events::listen();
         let agent = Agent::start(etcd_port, folder.path(), options); // it waits for what comes now
+        std::fs::create_dir_all(folder.path().join("volumes/local")).unwrap();
+        put(etcd_port, "volumes/_mount", folder.path().join("volumes").to_str().unwrap());
         put(etcd_port, "nodes/redis", &format!("127.0.0.1:{redis_port}"));
         put(etcd_port, "nodes/manager/event_addr", &format!("127.0.0.1:{}", events.port));
         put(etcd_port, "nodes/manager", "i-test");
@@ -138,6 +140,18 @@ impl World {
     /// Where kernels' folders are.
     pub fn scratch(&self) -> PathBuf {
         self.folder.path().join("s")
+    }
+
+    /// A virtual folder with a file in it: the mount of it, and where it is.
+    pub fn folder(&self, name: &str, mode: Option<&str>) -> (Value, PathBuf) {
+        let id =
+            format!("{:032x}", u128::from_be_bytes(std::array::from_fn(|at| *name.as_bytes().get(at).unwrap_or(&0))));
+        let path = self.folder.path().join("volumes/local").join(&id);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("file"), name).unwrap();
+        let mut mount = vec![Value::from(name), "local".into(), id.into()];
+        mount.extend(mode.map(Value::from));
+        (Value::Array(mount), path)
     }
 
     /// Ends the agent by this signal and waits for that.
@@ -331,9 +345,13 @@ impl Client {
 
     /// Creates a Python kernel.
     pub fn create(&mut self) -> String {
+        self.create_with(config(256)).unwrap()
+    }
+
+    /// Creates a kernel of this configuration.
+    pub fn create_with(&mut self, config: Value) -> Result<String, RemoteError> {
         let id = new_kernel();
-        self.call("create_kernel", vec![id.as_str().into(), config(256)]).unwrap();
-        id
+        self.call("create_kernel", vec![id.as_str().into(), config]).map(|_| id)
     }
 
     /// Creates a kernel with a terminal, and gives the ports of its input and output.
@@ -411,6 +429,17 @@ pub fn config_of(image: &str, mem: i64) -> Value {
     let limits = map([("mem_slot", mem.into()), ("cpu_slot", 1.0.into()), ("gpu_slot", 0.0.into())]);
     let environ = map([("FOO", "bar".into())]);
     map([("lang", image.into()), ("limits", limits), ("mounts", Value::Array(vec![])), ("environ", environ)])
+}
+
+/// A configuration of a Python kernel with these mounts.
+pub fn config_with(mounts: &[&Value]) -> Value {
+    let Value::Map(mut pairs) = config(256) else { unreachable!() };
+    for (name, value) in &mut pairs {
+        if name.as_str() == Some("mounts") {
+            *value = mounts.iter().map(|mount| (*mount).clone()).collect();
+        }
+    }
+    Value::Map(pairs)
 }
 
 pub fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {

@@ -14,5 +14,6 @@ mod files;
 mod harness;
 mod libzmq;
 mod lifecycle;
+mod mounts;
 mod start;
 mod terminal;

@@ -41,7 +41,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Answer>, Malformed> {
     let body = end + 4;
     let len = match (length, status) {
         (Some(length), _) => body + length,
-        (None, 204 | 304) => body,
+        (None, 101 | 204 | 304) => body,
         (None, _) => return Err(Malformed),
     };
     Ok((bytes.len() >= len).then_some(Answer { status, len, body, close }))

@@ -262,6 +262,22 @@ impl Connection {
         }
     }
 
+    /// Waits until this has come, and drops all up to there.
+    ///
+    /// # Errors
+    /// It did not.
+    pub async fn until(&mut self, wanted: &[u8]) -> Result<(), String> {
+        loop {
+            if let Some(at) = self.input.windows(wanted.len().max(1)).position(|bytes| bytes == wanted) {
+                self.forget(at + wanted.len());
+                return Ok(());
+            }
+            if patiently("waiting for a message", self.stream.read_buf(&mut self.input)).await? == 0 {
+                return Err("closed before the message".to_owned());
+            }
+        }
+    }
+
     /// Drops the first bytes of what has come.
     pub fn forget(&mut self, count: usize) {
         self.input.drain(..count.min(self.input.len()));

@@ -22,6 +22,8 @@ pub struct AgentRow {
     pub free_cpu: f64,
     /// Free GPUs.
     pub free_gpu: f64,
+    /// Whether it can mount folders read-only.
+    pub read_only_mounts: bool,
 }
 
 /// What an agent has to give, overbooked.
@@ -39,7 +41,7 @@ pub struct Capacity {
 macro_rules! row {
     () => {
         "id, status::text, schedulable, addr, mem_slots - used_mem_slots, cpu_slots - used_cpu_slots, \
-         gpu_slots - used_gpu_slots"
+         gpu_slots - used_gpu_slots, read_only_mounts"
     };
 }
 
@@ -52,6 +54,7 @@ fn agent(row: &tokio_postgres::Row) -> AgentRow {
         free_mem: row.get(4),
         free_cpu: row.get(5),
         free_gpu: row.get(6),
+        read_only_mounts: row.get(7),
     }
 }
 
@@ -80,12 +83,14 @@ pub async fn all(postgres: &Postgres) -> Result<Vec<AgentRow>, PgError> {
 pub async fn heard(postgres: &Postgres, id: &str, beat: &Heartbeat, has: Capacity) -> Result<bool, PgError> {
     const SQL: &str = "WITH before AS (SELECT status FROM agents WHERE id = $1) \
          INSERT INTO agents (id, status, region, mem_slots, cpu_slots, gpu_slots, \
-         used_mem_slots, used_cpu_slots, used_gpu_slots, addr, first_contact) \
-         VALUES ($1, 'ALIVE', $2, $3, $4, $5, 0, 0, 0, $6, now()) \
+         used_mem_slots, used_cpu_slots, used_gpu_slots, addr, first_contact, read_only_mounts) \
+         VALUES ($1, 'ALIVE', $2, $3, $4, $5, 0, 0, 0, $6, now(), $7) \
          ON CONFLICT (id) DO UPDATE SET status = 'ALIVE', region = $2, mem_slots = $3, cpu_slots = $4, \
-         gpu_slots = $5, addr = $6, lost_at = NULL \
+         gpu_slots = $5, addr = $6, lost_at = NULL, read_only_mounts = $7 \
          RETURNING coalesce((SELECT status FROM before) <> 'ALIVE', true)";
-    let row = postgres.query_opt(SQL, &[&id, &beat.region, &has.mem, &has.cpu, &has.gpu, &beat.addr]).await?;
+    let row = postgres
+        .query_opt(SQL, &[&id, &beat.region, &has.mem, &has.cpu, &has.gpu, &beat.addr, &beat.read_only_mounts])
+        .await?;
     Ok(row.is_some_and(|row| row.get(0)))
 }
 

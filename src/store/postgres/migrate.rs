@@ -131,6 +131,7 @@ pub static MIGRATIONS: &[Migration] = migrations![
     7 "0007_admin_lists",
     8 "0008_administration",
     9 "0009_reconcile",
+    10 "0010_read_only_mounts",
 ];
 
 /// Which tables tell where a schema stands.

@@ -28,8 +28,10 @@ pub struct Restart {
     pub cpu_set: Vec<i32>,
     /// GPUs that it has, as its agent last reported.
     pub gpu_set: Vec<i32>,
-    /// Its virtual folders.
+    /// Its virtual folders, as far as its key still has them.
     pub mounts: Vec<Mount>,
+    /// Whether its agent can mount folders read-only.
+    pub agent_read_only: bool,
 }
 
 /// RUNNING becomes RESTARTING; `None` if the session is not RUNNING, and no failed restart either.
@@ -41,20 +43,25 @@ pub async fn begin(postgres: &Postgres, id: Uuid, node: &str) -> Result<Option<R
              UPDATE kernels SET status = 'RESTARTING', owner_node = $2, status_changed = now() \
              WHERE id = $1 AND role = 'master' \
              AND (status = 'RUNNING' OR (status = 'RESTARTING' AND owner_node IS NULL)) \
-             RETURNING lang, agent_addr, mem_slot, cpu_slot, gpu_slot, environ, cpu_set, gpu_set \
+             RETURNING lang, agent_addr, mem_slot, cpu_slot, gpu_slot, environ, cpu_set, gpu_set, agent, access_key \
          ), mounts AS ( \
-             SELECT vfolders.id, host, name FROM vfolder_attachment JOIN vfolders ON vfolders.id = vfolder \
-             WHERE kernel = $1 \
+             SELECT folder.id, host, name, permission = 'ro' AS read_only FROM taken, vfolder_attachment \
+             JOIN backendai_accessible_vfolders AS folder ON folder.id = vfolder \
+             WHERE kernel = $1 AND folder.access_key = taken.access_key \
          ) \
          SELECT lang, agent_addr, mem_slot, cpu_slot, gpu_slot, coalesce(environ, '{}'), coalesce(cpu_set, '{}'), \
          coalesce(gpu_set, '{}'), ARRAY(SELECT name FROM mounts ORDER BY id), \
-         ARRAY(SELECT host FROM mounts ORDER BY id), ARRAY(SELECT id FROM mounts ORDER BY id) FROM taken";
+         ARRAY(SELECT host FROM mounts ORDER BY id), ARRAY(SELECT id FROM mounts ORDER BY id), \
+         ARRAY(SELECT read_only FROM mounts ORDER BY id), \
+         coalesce((SELECT read_only_mounts FROM agents WHERE agents.id = agent), false) FROM taken";
     Ok(postgres.query_opt(SQL, &[&id, &node]).await?.as_ref().map(restart))
 }
 
 fn restart(row: &tokio_postgres::Row) -> Restart {
     let (names, hosts, ids): (Vec<String>, Vec<String>, Vec<Uuid>) = (row.get(8), row.get(9), row.get(10));
-    let mounts = names.into_iter().zip(hosts).zip(ids).map(|((name, host), id)| Mount { name, host, id });
+    let read_only: Vec<bool> = row.get(11);
+    let mounts = names.into_iter().zip(hosts).zip(ids).zip(read_only);
+    let mounts = mounts.map(|(((name, host), id), read_only)| Mount { name, host, id, read_only });
     Restart {
         lang: row.get::<_, Option<String>>(0).unwrap_or_default(),
         agent_addr: row.get(1),
@@ -65,6 +72,7 @@ fn restart(row: &tokio_postgres::Row) -> Restart {
         cpu_set: row.get(6),
         gpu_set: row.get(7),
         mounts: mounts.collect(),
+        agent_read_only: row.get(12),
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Mount {
     pub host: String,
     /// Its id.
     pub id: Uuid,
+    /// Whether it may be read only.
+    pub read_only: bool,
 }
 
 /// A folder as a key sees it.
@@ -100,19 +102,19 @@ pub enum Count {
     TooLarge,
 }
 
-/// Those of a key's folders that have one of these names: its own, and those that it may write to by an invitation.
-/// Agents have no notion of a mount that is read-only, so a folder that may only be read is not mounted.
+/// Those of a key's folders that have one of these names: its own, and those that it was let into.
 ///
 /// # Errors
 /// PostgreSQL is away or refuses.
 pub async fn mounts(postgres: &Postgres, access_key: &str, names: &[String]) -> Result<Vec<Mount>, PgError> {
-    const SQL: &str = "SELECT DISTINCT ON (name) name, host, id FROM backendai_accessible_vfolders \
-         WHERE access_key = $1 AND name = ANY($2) AND permission <> 'ro' ORDER BY name, is_owner DESC";
+    const SQL: &str = "SELECT DISTINCT ON (name) name, host, id, permission = 'ro' \
+         FROM backendai_accessible_vfolders WHERE access_key = $1 AND name = ANY($2) \
+         ORDER BY name, is_owner DESC, created_at, id";
     if names.is_empty() {
         return Ok(Vec::new());
     }
     let rows = postgres.query(SQL, &[&access_key, &names]).await?;
-    Ok(rows.iter().map(|row| Mount { name: row.get(0), host: row.get(1), id: row.get(2) }).collect())
+    Ok(rows.iter().map(mount).collect())
 }
 
 /// Makes a folder.
@@ -261,6 +263,10 @@ pub async fn after(postgres: &Postgres, id: Uuid, limit: i64) -> Result<Vec<(Uui
     const SQL: &str = "SELECT id, host FROM vfolders WHERE id > $1 ORDER BY id LIMIT $2";
     let rows = postgres.query(SQL, &[&id, &limit]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+fn mount(row: &Row) -> Mount {
+    Mount { name: row.get(0), host: row.get(1), id: row.get(2), read_only: row.get(3) }
 }
 
 fn accessible(row: &Row) -> Accessible {

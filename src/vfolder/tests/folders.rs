@@ -102,7 +102,7 @@ fn a_volume_that_is_away_keeps_its_folders() {
 }
 
 #[test]
-fn sessions_mount_what_their_key_may_write_to() {
+fn sessions_mount_what_their_key_has_and_read_only_what_it_may_only_read() {
     use crate::store::postgres::vfolders::mounts;
     run(|w| async move {
         w.folder("own").await;
@@ -113,10 +113,11 @@ fn sessions_mount_what_their_key_may_write_to() {
         let names = ["own", "read", "write"].map(str::to_owned);
         let of = async |key: &str| {
             let all = mounts(&w.folders.postgres, key, &names).await.unwrap();
-            all.into_iter().map(|it| it.name).collect::<Vec<_>>()
+            all.into_iter().map(|it| (it.name, it.read_only)).collect::<Vec<_>>()
         };
-        assert_eq!(of("OWNER").await, ["own", "read", "write"]);
-        assert_eq!(of("GUEST").await, ["write"]);
-        assert_eq!(of("GUEST2").await, Vec::<String>::new());
+        let named = |all: &[(&str, bool)]| all.iter().map(|(name, ro)| ((*name).to_owned(), *ro)).collect::<Vec<_>>();
+        assert_eq!(of("OWNER").await, named(&[("own", false), ("read", false), ("write", false)]));
+        assert_eq!(of("GUEST").await, named(&[("read", true), ("write", false)]));
+        assert_eq!(of("GUEST2").await, named(&[]));
     });
 }

@@ -4,6 +4,9 @@ use rmpv::Value;
 
 use super::{EventError, value};
 
+/// The member that says that folders can be mounted read-only.
+const READ_ONLY_MOUNTS: &str = "read_only_mounts";
+
 /// The argument of `instance_heartbeat`. Slots may come as integers or floats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heartbeat {
@@ -24,6 +27,8 @@ pub struct Heartbeat {
     pub images: Option<Value>,
     /// The ids of its kernels: only this project's agent says so.
     pub kernels: Option<Vec<String>>,
+    /// Whether it can mount a folder read-only: only this project's agent says so, and where it can.
+    pub read_only_mounts: bool,
 }
 
 // === impl Heartbeat ===
@@ -39,6 +44,7 @@ impl Heartbeat {
             gpu_slots: slots(&map, "gpu_slots", value::as_f64)?,
             images: value::get(&map, "images").filter(|images| !images.is_nil()).cloned(),
             kernels: kernels(&map)?,
+            read_only_mounts: value::get(&map, READ_ONLY_MOUNTS).and_then(Value::as_bool).unwrap_or_default(),
         })
     }
 
@@ -56,6 +62,9 @@ impl Heartbeat {
         }
         if let Some(kernels) = &self.kernels {
             pairs.push(("kernels".into(), kernels.iter().map(|id| Value::from(id.as_str())).collect()));
+        }
+        if self.read_only_mounts {
+            pairs.push((READ_ONLY_MOUNTS.into(), true.into()));
         }
         Value::Map(pairs)
     }

@@ -29,6 +29,7 @@ fn heartbeat() -> Heartbeat {
         gpu_slots: 0.0,
         images: None,
         kernels: None,
+        read_only_mounts: false,
     }
 }
 
