@@ -65,6 +65,7 @@ struct Supervisor<W> {
     policy: fn(Duration) -> Policy,
     engine: Engine,
     cores: Vec<usize>,
+    before: Option<Before>,
     addresses: Addresses,
     listeners: BTreeMap<usize, SlotListeners>,
     map: CountersMap,
@@ -77,6 +78,15 @@ struct Supervisor<W> {
     fed: Instant,
     ready: bool,
     status: Option<u8>,
+}
+
+/// What was in force before a reload: it is again if a new worker fails, since a worker that dies later has to be
+/// replaced by one that starts.
+struct Before {
+    options: Options,
+    cores: Vec<usize>,
+    /// How many slots there were, and how many the reload made of them.
+    counts: (usize, usize),
 }
 
 struct Process {
@@ -126,6 +136,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         Ok(Supervisor {
             engine,
             cores,
+            before: None,
             addresses,
             listeners: listeners.collect::<Result<_, _>>().map_err(|error| one("cannot listen", error))?,
             map: shared::counters_map().map_err(|error| one("no shared memory", error))?,

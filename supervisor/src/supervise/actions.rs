@@ -44,7 +44,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
                 }
             }
             Action::Kill(id) => self.signal(id, Signal::SIGKILL),
-            Action::Report(report) => self.tell_operator(report),
+            Action::Report(report) => return self.tell_operator(report),
             Action::Finish(status) => self.status = Some(status),
         }
         None
@@ -89,7 +89,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         }
     }
 
-    pub(super) fn tell_operator(&mut self, report: Report) {
+    pub(super) fn tell_operator(&mut self, report: Report) -> Option<Event> {
         match report {
             Report::Died { slot, served, pause } => {
                 self.map.add(slot, Counter::WorkerRestarts, 1);
@@ -101,14 +101,21 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
             Report::GaveUp => tracing::error!("no worker starts, giving up; the lines above say why"),
             Report::Reloaded => {
                 tracing::info!("all workers are replaced");
+                self.before = None;
                 self.reload_ended(&Reply::done("all workers are replaced"));
             }
             Report::ReloadFailed { slot } => {
-                let why = format!("the new worker of slot {slot} failed; it and the slots after it keep the old ones");
+                let why = format!(
+                    "the new worker of slot {slot} failed; it and the slots after it keep the old ones, and \
+                                   the options before the reload are in force again"
+                );
                 tracing::error!(slot, "{why}");
+                let resized = self.put_back();
                 self.reload_ended(&Reply::failed(why));
+                return resized;
             }
         }
+        None
     }
 
     pub(super) fn reload_ended(&mut self, reply: &Reply) {

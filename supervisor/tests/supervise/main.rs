@@ -55,6 +55,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_panic_is_a_failed_start", a_panic_is_a_failed_start),
     ("a_reload_reads_the_options_again", a_reload_reads_the_options_again),
     ("a_reload_that_fails_keeps_the_workers", a_reload_that_fails_keeps_the_workers),
+    ("a_reload_that_fails_keeps_the_number_of_workers", a_reload_that_fails_keeps_the_number_of_workers),
     ("workers_can_be_added_and_taken_away", workers_can_be_added_and_taken_away),
     ("systemd_is_told_of_every_change", systemd_is_told_of_every_change),
     ("a_worker_has_no_descriptor_of_others", a_worker_has_no_descriptor_of_others),
@@ -213,6 +214,25 @@ fn a_reload_that_fails_keeps_the_workers() {
         gateway.wait_for("the old workers", |pids| *pids == before);
     }
     assert_eq!(gateway.pids_that_answer(2), before);
+    // One that is replaced later starts with what it had, and so does every worker of the slots that were added.
+    let victim = *before.first().unwrap();
+    kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
+    gateway.wait_for("another worker", |pids| pids.len() == 2 && !pids.contains(&victim));
+    gateway.until("running");
+    assert!(gateway.ask(Command::ConfigShow).data.as_str().unwrap().contains("docker-registry = \"good\""));
+    assert_eq!(gateway.pids_that_answer(2), gateway.pids());
+}
+
+fn a_reload_that_fails_keeps_the_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, "docker-registry = 'good'\nworkers = 2").unwrap();
+    let gateway = Gateway::start(&["--config", file.to_str().unwrap()]);
+    fs::write(&file, "docker-registry = 'fail'\nworkers = 3").unwrap();
+    assert!(!gateway.ask(Command::Reload).ok);
+    gateway.wait_for("two workers", |pids| pids.len() == 2);
+    gateway.until("running");
+    assert_eq!((gateway.status()["slots"].as_u64(), gateway.get().1), (Some(2), "good".to_owned()));
 }
 
 fn workers_can_be_added_and_taken_away() {
