@@ -113,7 +113,15 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
 
     let events = Listener::from_fd(listeners.events)?;
     let registry = worker.registry.clone();
-    engine::spawn(agents::serve_events(events, config.agent_networks.clone(), move |event| registry.hear(event)));
+    let hearing = agents::serve_events(events, config.agent_networks.clone(), drain.clone(), move |event| {
+        registry.clone().hear(event)
+    });
+    let (heard_all, all_heard) = oneshot::channel();
+    engine::spawn(async move {
+        hearing.await;
+        // Nobody waits if the drain time is over.
+        let _ = heard_all.send(());
+    });
     engine::spawn(write_log(log.clone()));
     engine::spawn(worker.clone().watch());
     engine::spawn(worker.registry.clone().lead());
@@ -152,10 +160,11 @@ struct Worker {
     registry: Rc<Registry>,
     folders: Rc<Folders>,
     gate: Gate,
+    counters: CountersMap,
 }
 
 impl Worker {
-    fn start(config: &config::Gateway, slot: usize, slots: usize) -> std::io::Result<Rc<Self>> {
+    fn start(config: &config::Gateway, slot: usize, counters: CountersMap) -> std::io::Result<Rc<Self>> {
         let to = &config.connections;
         let node = node_name(config);
         let etcd = Rc::new(Etcd::start(EtcdOptions {

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::Registry;
 use crate::{
-    engine,
     store::{
         etcd::Overbook,
         postgres::{
@@ -38,15 +37,16 @@ const SETTLED: Duration = Duration::from_secs(15);
 pub type KnownAgents = HashMap<String, (Heartbeat, Capacity, Instant)>;
 
 impl Registry {
-    /// Takes an event in.
-    pub fn hear(self: &Rc<Self>, event: Event) {
+    /// Takes an event in; a worker that ends waits for it.
+    pub async fn hear(self: Rc<Self>, event: Event) {
         let registry = self.clone();
-        engine::spawn(async move {
+        let work = async move {
             if let Err(error) = registry.handle(&event).await {
                 // A heartbeat comes again; ended kernels are found by the leader.
                 tracing::warn!(%error, agent = %event.agent, "an event could not be entered");
             }
-        });
+        };
+        self.tasks.detach(work).await;
     }
 
     /// Something changed at an agent's row: its next heartbeat is entered again.
