@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     control::{self, Reply, ask},
     options::{Command, ConfigCommand, Options, kept_line},
+    preflight,
 };
 
 /// Asks the gateway of these options, and prints what it says.
@@ -26,8 +27,11 @@ pub fn run(command: &Command, options: &Options) -> Result<ExitCode, String> {
         (Command::Status { .. }, Ok(reply)) => format!("{:#}", reply.data),
         (_, Ok(Reply { data: Value::String(text), .. })) => text,
         (_, Ok(reply)) => reply.message,
-        // The options were parsed on the way here, and the gateway is not needed to show them.
-        (Command::Config(ConfigCommand::Check), Err(_)) => kept_line(&[]),
+        // The options were parsed on the way here, and the gateway is not needed to look at them.
+        (Command::Config(ConfigCommand::Check), Err(_)) => {
+            preflight::options(&options.gateway).map_err(|problem| problem.to_string())?;
+            kept_line(&[])
+        }
         (Command::Config(ConfigCommand::Show), Err(_)) => options.shown.clone(),
         (_, Err(error)) => return Err(format!("no gateway answers at {}: {error}", socket.display())),
     };

@@ -121,6 +121,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         let mut problems: Vec<Problem> = addresses.problems();
         problems.extend(control::problem(&config.control_socket()));
         problems.extend(preflight::descriptors().err());
+        problems.extend(preflight::tls(&config).err());
         problems.extend(preflight::stores(|| look(&config)));
         let (engine, (cores, count)) = match (engine, cores) {
             (Ok(engine), Ok(cores)) if problems.is_empty() => (engine, cores),

@@ -82,6 +82,13 @@ def test_a_port_that_is_taken(start, variable):
         assert port in start(**{variable: port})
 
 
+def test_a_certificate_that_is_none(start, tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_text("no certificate")
+    said = start(BACKEND_SSL_CERT=str(cert), BACKEND_SSL_KEY=str(key))
+    assert str(cert).lower() in said and "--ssl-cert" in said
+
+
 def test_a_second_gateway_at_the_same_port(cluster, start):
     port = cluster.settings["BACKEND_SERVICE_PORT"]
     assert port in start(BACKEND_SERVICE_PORT=port)

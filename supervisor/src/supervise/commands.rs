@@ -57,7 +57,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
     /// The options as they are now, those that need a restart as they were, and the names of these.
     pub(super) fn reloadable(&self) -> Result<(Options, Vec<&'static str>), String> {
         let (options, kept) = options::merged(&self.options, (self.reread)()?);
-        preflight::cores(&options.gateway).map_err(|problem| problem.to_string())?;
+        preflight::options(&options.gateway).map_err(|problem| problem.to_string())?;
         Ok((options, kept))
     }
 
