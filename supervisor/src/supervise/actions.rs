@@ -26,7 +26,10 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
     pub(super) fn tell(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            for action in self.slots.on(self.origin.elapsed(), event) {
+            let actions = self.slots.on(self.origin.elapsed(), event);
+            // Before anything is done: workers divide by it what may be admitted while Redis is away.
+            self.map.set_workers(self.slots.count());
+            for action in actions {
                 events.extend(self.act(action));
             }
         }
@@ -72,13 +75,13 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         };
         let core = self.cores.get(slot % self.cores.len().max(1)).copied();
         let counters = self.map.of_generation(generation);
-        let (slots, engine, config) = (self.slots.count(), self.engine, Arc::clone(&self.options.gateway));
+        let (engine, config) = (self.engine, Arc::clone(&self.options.gateway));
         let worker = &self.worker;
         spawn(Surroundings { core, keep: &listeners.all() }, move |inherited| {
             counters.started(slot, std::process::id(), core, unix_ms());
             let Inherited { pipe: ready, kept } = inherited;
             let Ok([api, events, admin]) = <[_; 3]>::try_from(kept) else { return ExitCode::FAILURE };
-            worker(Seat { slot, slots, engine, config, listeners: Listeners { api, events, admin }, ready, counters })
+            worker(Seat { slot, engine, config, listeners: Listeners { api, events, admin }, ready, counters })
         })
     }
 
