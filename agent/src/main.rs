@@ -21,19 +21,20 @@ mod statistics;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+/// How this program calls itself in messages.
+const NAME: &str = "backendai-agent";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     if let Some(code) = kernel::launch::run_role(&args).or_else(|| shell::run_role(&args)) {
         return code;
     }
-    let options = options::Options::parse();
+    let options = options::Options::from_command_line(std::env::args_os()).unwrap_or_else(|failure| failure.exit(NAME));
     backendai::telemetry::init_logging(options.verbose, options.debug);
     match serve::serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("backendai-agent: {error}");
+            eprintln!("{NAME}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -108,3 +108,30 @@ def test_a_second_gateway_at_the_same_port(cluster, start):
 def test_a_bad_option_is_named(start, variable, value):
     said = start(status=2, **{variable: value})
     assert variable.removeprefix("BACKEND_").lower().replace("_", "-") in said or variable.lower() in said
+
+
+@pytest.fixture
+def agent(cluster):
+    """Starts an agent that cannot start, and returns the one line that it ends with."""
+
+    def agent(status, *arguments, **settings):
+        done = cluster.program("backendai-agent", *arguments, **settings)
+        assert done.returncode == status, done
+        assert len(done.stderr.strip().splitlines()) == 1, done
+        return done.stderr
+
+    return agent
+
+
+def test_an_agents_flags_in_the_environment_are_those_of_the_other_programs(agent):
+    # Past its options, it finds that this folder cannot be made.
+    for yes in ("1", "true", "yes"):
+        settings = {"BACKEND_INSECURE": yes, "BACKEND_KEEP_KERNELS": yes, "BACKEND_SCRATCH_ROOT": "/proc/nowhere"}
+        assert "/proc/nowhere" in agent(1, **settings)
+    assert "--insecure" in agent(1, BACKEND_INSECURE="0")
+
+
+def test_an_agents_bad_option_is_named(agent):
+    assert "--agent-port" in agent(2, "--agent-port", "many")
+    assert "--nonsense" in agent(2, "--nonsense")
+    assert "BACKEND_AGENT_PORT" in agent(2, BACKEND_AGENT_PORT="many")
