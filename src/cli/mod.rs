@@ -22,7 +22,7 @@ mod tests;
 
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio_postgres::Client;
 
 pub use crate::keygen::{access_key, secret_key};
@@ -30,7 +30,7 @@ pub use error::CliError;
 pub use listing::Format;
 
 use crate::{
-    config::Connections,
+    config::{Connections, line_first},
     store::postgres::{
         connect::connect,
         migrate::{SchemaError, standing},
@@ -85,7 +85,7 @@ enum Command {
 /// Runs the program with these arguments, the first being its name.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };
@@ -99,6 +99,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut command = line_first(Cli::command(), &args);
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// Runs one command.

@@ -4,7 +4,9 @@
 //! that an option is declared once, and its parser and its messages are the same wherever it was given.
 //! The arguments are therefore parsed twice: once to learn the file's name and which options are given
 //! outside of it (one in the file must yield to the alternative that was given: `--workers` to
-//! `--cpus`), and once with the file's values in place.
+//! `--cpus`), and once with the file's values in place. Of two alternatives, one on the command line and
+//! one in the environment, the variable is left out of the definition: clap knows no precedence between
+//! options that exclude each other.
 
 use std::{
     ffi::OsString,
@@ -15,7 +17,7 @@ use std::{
 
 use clap::{
     Arg, ArgMatches, Command,
-    builder::OsStr,
+    builder::{OsStr, Resettable},
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
@@ -58,6 +60,7 @@ impl Failure {
 /// Help was asked for, or something is unknown or bad.
 pub fn resolve(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
+    let command = line_first(command, &args);
     let given = parse(&command, &args, None)?;
     let file = given.try_get_one::<std::path::PathBuf>("config").ok().flatten().cloned();
     match file {
@@ -67,6 +70,23 @@ pub fn resolve(command: Command, args: impl IntoIterator<Item = OsString>) -> Re
             parse(&with_file, &args, Some(&path))
         }
     }
+}
+
+/// `command` without the variables of options whose alternatives stand on the command line `args`, the program's name
+/// first.
+pub fn line_first(command: Command, args: &[OsString]) -> Command {
+    let ids: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    let bare =
+        ids.iter().fold(command.clone(), |command, id| command.mut_arg(id, |arg| arg.env(Resettable::<OsStr>::Reset)));
+    // Whatever is wrong with the line is told by whoever parses it in earnest.
+    let Ok(line) = bare.ignore_errors(true).try_get_matches_from(args) else { return command };
+    let on_line = |id: &str| line.value_source(id) == Some(ValueSource::CommandLine);
+    let given: Vec<&String> = ids.iter().filter(|id| on_line(id)).collect();
+    let yields = |id: &str| !on_line(id) && given.iter().any(|other| exclude(&command, id, other));
+    let yielding: Vec<&String> = ids.iter().filter(|id| yields(id)).collect();
+    yielding
+        .into_iter()
+        .fold(command.clone(), |command, id| command.mut_arg(id, |arg| arg.env(Resettable::<OsStr>::Reset)))
 }
 
 /// Every option with its value and where that came from, as a file that `--config` could read; no secret.
@@ -196,5 +216,43 @@ fn scalar(value: &toml::Value) -> Option<OsStr> {
         toml::Value::Float(number) => Some(number.to_string().into()),
         toml::Value::Boolean(flag) => Some(flag.to_string().into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two options that exclude each other, with variables that cargo sets for every test.
+    fn command() -> Command {
+        let option = |id: &'static str, variable: &'static str| Arg::new(id).long(id).env(variable).global(true);
+        let one = option("one", "CARGO_PKG_NAME").conflicts_with("other");
+        let set = Command::new("x").arg(one).arg(option("other", "BACKEND_NOWHERE_SET"));
+        set.subcommand(Command::new("sub"))
+    }
+
+    fn given(args: &[&str]) -> (Option<String>, Option<String>) {
+        let matches = resolve(command(), args.iter().map(OsString::from)).unwrap();
+        (matches.get_one("one").cloned(), matches.get_one("other").cloned())
+    }
+
+    #[test]
+    fn the_command_line_goes_before_a_variable_of_the_alternative() {
+        let package = Some(env!("CARGO_PKG_NAME").to_owned());
+        assert_eq!(given(&["x"]), (package.clone(), None));
+        assert_eq!(given(&["x", "sub"]), (package, None));
+        for args in [["x", "--other", "b", "sub"], ["x", "sub", "--other", "b"]] {
+            assert_eq!(given(&args), (None, Some("b".to_owned())), "{args:?}");
+        }
+        assert_eq!(given(&["x", "--one", "a"]), (Some("a".to_owned()), None));
+    }
+
+    #[test]
+    fn two_alternatives_on_the_command_line_exclude_each_other() {
+        let args = ["x", "--one", "a", "--other", "b"].map(OsString::from);
+        match resolve(command(), args) {
+            Err(Failure::Bad(line)) => assert!(line.contains("--one") && line.contains("--other"), "{line}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -18,14 +18,14 @@ def start(cluster, tmp_path):
     """Starts a second gateway with other settings and returns the one line that it ends with."""
     service, admin, events = free_ports(31500, 3)
 
-    def start(status=1, **changes):
+    def start(status=1, arguments=(), **changes):
         settings = {
             "BACKEND_SERVICE_PORT": str(service),
             "BACKEND_ADMIN_PORT": str(admin),
             "BACKEND_EVENTS_PORT": str(events),
             "BACKEND_CONTROL_SOCKET": str(tmp_path / "gateway.sock"),
         }
-        done = cluster.program("backendai-gateway", **{**settings, **changes})
+        done = cluster.program("backendai-gateway", *arguments, **{**settings, **changes})
         said = done.stdout + done.stderr
         assert done.returncode == status, said
         assert "panicked" not in said and "RUST_BACKTRACE" not in said and "stack backtrace" not in said
@@ -108,6 +108,19 @@ def test_a_second_gateway_at_the_same_port(cluster, start):
 def test_a_bad_option_is_named(start, variable, value):
     said = start(status=2, **{variable: value})
     assert variable.removeprefix("BACKEND_").lower().replace("_", "-") in said or variable.lower() in said
+
+
+def test_the_command_line_goes_before_a_variable_of_the_alternative(cluster, start, tmp_path):
+    """The settings hold BACKEND_DB_PASSWORD and BACKEND_WORKERS may stand beside --cpus."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text(cluster.settings["BACKEND_DB_PASSWORD"] + "\n")
+    wrong.write_text("wrong\n")
+    for place in (["--db-password-file", str(right), "schema", "show"], ["schema", "show", "--db-password-file", str(right)]):
+        done = cluster.program("backendai-manager", *place)
+        assert done.returncode == 0, done
+    done = cluster.program("backendai-manager", "schema", "show", "--db-password-file", str(wrong))
+    assert done.returncode == 1 and "password" in done.stderr, done
+    assert "password" in start(arguments=["--db-password-file", str(wrong), "--cpus", "0"], BACKEND_WORKERS="2")
 
 
 @pytest.fixture
