@@ -8,12 +8,7 @@
 //! one in the environment, the variable is left out of the definition: clap knows no precedence between
 //! options that exclude each other.
 
-use std::{
-    ffi::OsString,
-    fmt::{self, Write as _},
-    fs,
-    path::Path,
-};
+use std::{ffi::OsString, fmt, fs, path::Path};
 
 use clap::{
     Arg, ArgMatches, Command,
@@ -29,6 +24,27 @@ pub enum Failure {
     Asked(String),
     /// A bad or unknown option, value, variable or key: one line that names it, status 2.
     Bad(String),
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// Shows the option of this long name as it was shown `before`.
+    pub fn keep(&mut self, long: &str, before: &Shown) {
+        let line = |shown: &Shown| shown.0.iter().position(|(name, _)| name == long);
+        let kept = line(before).and_then(|index| before.0.get(index));
+        if let (Some(index), Some(kept)) = (line(self), kept)
+            && let Some(place) = self.0.get_mut(index)
+        {
+            place.clone_from(kept);
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(_, line)| writeln!(f, "{line}"))
+    }
 }
 
 // === impl Failure ===
@@ -54,20 +70,40 @@ impl Failure {
     }
 }
 
+/// Options with where each comes from, as they are shown to operators: a file that `--config` could read; no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown(Vec<(String, String)>);
+
 /// Parses `args` (the program's name first) by `command`, with the file that `--config` names, if any.
 ///
 /// # Errors
 /// Help was asked for, or something is unknown or bad.
 pub fn resolve(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Failure> {
+    resolve_shown(command, args).map(|(matches, _)| matches)
+}
+
+/// [`resolve`], with what was found as it is shown.
+///
+/// # Errors
+/// As there.
+pub fn resolve_shown(
+    command: Command,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<(ArgMatches, Shown), Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
     let command = line_first(command, &args);
     let given = parse(&command, &args, None)?;
     let file = given.try_get_one::<std::path::PathBuf>("config").ok().flatten().cloned();
     match file {
-        None => Ok(given),
+        None => {
+            let shown = show(&command, &given, &[]);
+            Ok((given, shown))
+        }
         Some(path) => {
-            let with_file = apply(command, &given, &path)?;
-            parse(&with_file, &args, Some(&path))
+            let (with_file, of_file) = apply(command, &given, &path)?;
+            let matches = parse(&with_file, &args, Some(&path))?;
+            let shown = show(&with_file, &matches, &of_file);
+            Ok((matches, shown))
         }
     }
 }
@@ -89,28 +125,28 @@ pub fn line_first(command: Command, args: &[OsString]) -> Command {
         .fold(command.clone(), |command, id| command.mut_arg(id, |arg| arg.env(Resettable::<OsStr>::Reset)))
 }
 
-/// Every option with its value and where that came from, as a file that `--config` could read; no secret.
-pub fn show(command: &Command, matches: &ArgMatches) -> String {
-    let mut text = String::new();
-    for (arg, long) in options(command) {
+/// Every option with its value and where that came from; `of_file` are the ids of those whose default is the file's.
+fn show(command: &Command, matches: &ArgMatches, of_file: &[String]) -> Shown {
+    let line = |(arg, long): (&Arg, &str)| {
         let id = arg.get_id().as_str();
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "command line",
             Some(ValueSource::EnvVariable) => "environment",
-            _ => "file or default",
+            _ if of_file.iter().any(|known| known == id) => "file",
+            _ => "default",
         };
         let values: Vec<String> = match matches.get_raw(id) {
             None => Vec::new(),
             Some(_) if arg.is_hide_env_values_set() => vec!["<secret>".to_owned()],
             Some(raw) => raw.map(|value| value.to_string_lossy().into_owned()).collect(),
         };
-        // Writing into a String cannot fail.
-        let _ = match values.is_empty() {
-            true => writeln!(text, "# {long} is not set"),
-            false => writeln!(text, "{long} = {:?}  # {source}", values.join(",")),
+        let line = match values.is_empty() {
+            true => format!("# {long} is not set"),
+            false => format!("{long} = {:?}  # {source}", values.join(",")),
         };
-    }
-    text
+        (long.to_owned(), line)
+    };
+    Shown(options(command).map(line).collect())
 }
 
 /// The options that a file may hold: every one with a value of its own, but `--config` itself.
@@ -154,8 +190,8 @@ fn blame(command: &Command, error: &clap::Error, args: &[OsString], file: Option
     }
 }
 
-/// `command` with the values of the file at `path` as its defaults.
-fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<Command, Failure> {
+/// `command` with the values of the file at `path` as its defaults, and the ids of the options that have these.
+fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<(Command, Vec<String>), Failure> {
     let bad = |why: String| Failure::Bad(format!("{}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -164,6 +200,7 @@ fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<Command, F
     })?;
     let mut with_file = command.clone();
     let mut ids: Vec<String> = Vec::new();
+    let mut applied: Vec<String> = Vec::new();
     for (key, value) in &table {
         let Some((arg, _)) = options(&command).find(|(_, long)| long == key) else {
             return Err(bad(format!("unknown option `{key}`")));
@@ -178,9 +215,10 @@ fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<Command, F
                 bad(format!("`{key}` is neither a text, a number, true or false, nor a list of these"))
             })?;
             with_file = with_file.mut_arg(id, |arg| arg.default_values(values));
+            applied.push(id.to_owned());
         }
     }
-    Ok(with_file)
+    Ok((with_file, applied))
 }
 
 /// Whether one of the two options forbids the other.

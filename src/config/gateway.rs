@@ -393,11 +393,22 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn every_option_is_shown_with_its_origin_and_no_secret() {
         let command = Gateway::augment_args(clap::Command::new("x"));
-        let args = ["x", "--db-password", "hunter2", "--namespace", "n"].map(OsString::from);
-        let text = super::super::show(&command, &resolve(command.clone(), args).unwrap());
-        assert!(!text.contains("hunter2") && text.contains("namespace = \"n\"  # command line"), "{text}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"max-body = 7\nnamespace = 'f'").unwrap();
+        let path = file.path().to_str().unwrap();
+        let args = ["x", "--config", path, "--db-password", "hunter2", "--namespace", "n"].map(OsString::from);
+        let text = super::super::resolve_shown(command, args).unwrap().1.to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+        for line in [
+            "namespace = \"n\"  # command line",
+            "max-body = \"7\"  # file",
+            "events-port = \"5002\"  # default",
+            "# ssl-cert is not set",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
+        }
     }
 
     #[test]

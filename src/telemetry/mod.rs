@@ -11,7 +11,7 @@ mod request_log;
 mod workers;
 
 pub use counters::{Counter, Kind, reference};
-pub use log::init_logging;
+pub use log::{init_logging, set_verbosity};
 pub use map::{
     CountersMap, MAX_ROUTES, SLOTS_MAX, WorkerState, add, attach, count, map_words, observe_request, set_gauge, sub,
 };

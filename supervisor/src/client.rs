@@ -32,7 +32,7 @@ pub fn run(command: &Command, options: &Options) -> Result<ExitCode, String> {
             preflight::options(&options.gateway).map_err(|problem| problem.to_string())?;
             kept_line(&[])
         }
-        (Command::Config(ConfigCommand::Show), Err(_)) => options.shown.clone(),
+        (Command::Config(ConfigCommand::Show), Err(_)) => options.shown.to_string(),
         (_, Err(error)) => return Err(format!("no gateway answers at {}: {error}", socket.display())),
     };
     // Whoever closed our output has read enough.

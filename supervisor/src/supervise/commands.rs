@@ -16,7 +16,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
     pub(super) fn obey(&mut self, asked: Asked) {
         let reply = match asked.command {
             Command::Status => Reply::with(self.report()),
-            Command::ConfigShow => Reply::with(self.options.shown.clone().into()),
+            Command::ConfigShow => Reply::with(self.options.shown.to_string().into()),
             Command::ConfigCheck => match self.reloadable() {
                 Ok((_, kept)) => Reply::done(options::kept_line(&kept)),
                 Err(why) => Reply::failed(why),
@@ -87,6 +87,8 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
     /// Puts options in force for every worker that starts from now on, and gives back those that were.
     fn put_in_force(&mut self, options: Options, cores: Vec<usize>) -> (Options, Vec<usize>) {
         self.slots.set_policy((self.policy)(options.gateway.drain_timeout + DRAIN_GRACE));
+        // Workers are forked with it.
+        telemetry::set_verbosity(options.gateway.verbose, options.gateway.debug);
         (mem::replace(&mut self.options, options), mem::replace(&mut self.cores, cores))
     }
 

@@ -70,6 +70,7 @@ fn worker(seat: Seat) -> ExitCode {
         _ => {}
     }
     telemetry::attach(seat.counters, seat.slot);
+    tracing::debug!("the worker tells all");
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGTERM);
     mask.thread_block().unwrap();

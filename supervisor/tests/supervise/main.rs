@@ -54,6 +54,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_crash_loop_ends_with_status_1", a_crash_loop_ends_with_status_1),
     ("a_panic_is_a_failed_start", a_panic_is_a_failed_start),
     ("a_reload_reads_the_options_again", a_reload_reads_the_options_again),
+    ("a_reload_changes_how_much_is_logged", a_reload_changes_how_much_is_logged),
     ("a_reload_that_fails_keeps_the_workers", a_reload_that_fails_keeps_the_workers),
     ("a_reload_that_fails_keeps_the_number_of_workers", a_reload_that_fails_keeps_the_number_of_workers),
     ("workers_can_be_added_and_taken_away", workers_can_be_added_and_taken_away),
@@ -199,6 +200,19 @@ fn a_reload_reads_the_options_again() {
     assert!(!refused.ok && refused.message.contains("docker-registri"), "{refused:?}");
     assert!(gateway.ask(Command::ConfigShow).data.as_str().unwrap().contains("docker-registry = \"second\""));
     assert_eq!(gateway.get().1, "second");
+}
+
+fn a_reload_changes_how_much_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, "debug = false").unwrap();
+    let gateway = Gateway::start(&["--workers", "1", "--config", file.to_str().unwrap()]);
+    let told = || gateway.log().matches("the worker tells all").count();
+    for (debug, expected) in [(true, 1), (false, 1), (true, 2)] {
+        fs::write(&file, format!("debug = {debug}")).unwrap();
+        assert!(gateway.ask(Command::Reload).ok);
+        assert_eq!(told(), expected);
+    }
 }
 
 fn a_reload_that_fails_keeps_the_workers() {
