@@ -111,8 +111,9 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
 
     let events = Listener::from_fd(listeners.events)?;
     let registry = worker.registry.clone();
+    let agent_port = config.agent_port;
     let hearing = agents::serve_events(events, config.agent_networks.clone(), drain.clone(), move |event| {
-        registry.clone().hear(event)
+        registry.clone().hear(event.with_agent_port(agent_port))
     });
     let (heard_all, all_heard) = oneshot::channel();
     engine::spawn(async move {

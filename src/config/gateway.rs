@@ -114,7 +114,7 @@ pub struct Gateway {
     #[arg(long, env = "BACKEND_EVENTS_PORT", default_value = "5002", value_name = "PORT", help_heading = "Agents")]
     pub events_port: u16,
 
-    /// The port at which agents are called where they announce none
+    /// The port at which an agent is called whose heartbeats say its address and no port
     #[arg(long, env = "BACKEND_AGENT_PORT", default_value = "6001", value_name = "PORT", help_heading = "Agents")]
     pub agent_port: u16,
 
@@ -144,7 +144,7 @@ pub struct Gateway {
     )]
     pub advertised_events_addr: Option<HostPort>,
 
-    /// The Docker registry of the kernels' images, as agents are told
+    /// A Docker registry: accepted for old unit files, not used; agents have their own
     #[arg(long, env = "BACKEND_DOCKER_REGISTRY", value_name = "URL", help_heading = "Agents")]
     pub docker_registry: Option<String>,
 
