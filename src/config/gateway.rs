@@ -268,8 +268,17 @@ impl Gateway {
 
     /// The supervisor's control socket: as given, or in the first folder for such things that exists.
     pub fn control_socket(&self) -> PathBuf {
+        self.control_sockets().swap_remove(0)
+    }
+
+    /// Where the control socket of a running gateway may be, at least one place: a gateway that was started from
+    /// another environment (as a service, by another user) has put it into another folder.
+    pub fn control_sockets(&self) -> Vec<PathBuf> {
         let name = format!("{}-gateway.sock", self.connections.namespace);
-        self.control_socket.clone().unwrap_or_else(|| runtime_dir().join(name))
+        match &self.control_socket {
+            Some(given) => vec![given.clone()],
+            None => runtime_dirs().map(|dir| dir.join(&name)).collect(),
+        }
     }
 }
 
@@ -292,10 +301,11 @@ fn usable_address(interface: nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
     (up && !ip.is_loopback() && !link_local).then_some(ip)
 }
 
-fn runtime_dir() -> PathBuf {
-    let users = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-    let systems = || Some(PathBuf::from("/run/backendai")).filter(|dir| dir.is_dir());
-    users.or_else(systems).unwrap_or_else(env::temp_dir)
+/// Folders for sockets, the user's own first; the last exists always.
+fn runtime_dirs() -> impl Iterator<Item = PathBuf> {
+    let users = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let known = users.into_iter().chain([PathBuf::from("/run/backendai")]);
+    known.filter(|dir| dir.is_dir()).chain([env::temp_dir()])
 }
 
 #[cfg(test)]
@@ -409,6 +419,16 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn a_control_socket_is_looked_for_wherever_a_gateway_may_have_put_it() {
+        let options = Gateway::from_args(["--namespace", "n"]).unwrap();
+        let places = options.control_sockets();
+        assert_eq!(places.last(), Some(&env::temp_dir().join("n-gateway.sock")));
+        assert_eq!(places.first(), Some(&options.control_socket()));
+        let options = Gateway::from_args(["--control-socket", "/x/y"]).unwrap();
+        assert_eq!(options.control_sockets(), [PathBuf::from("/x/y")]);
     }
 
     #[test]
