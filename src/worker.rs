@@ -291,10 +291,19 @@ fn node_info(config: &config::Gateway, node: String, workers: usize) -> NodeInfo
     NodeInfo {
         node,
         events_addr: config.advertised_events(),
-        redis_addr: config.connections.redis_addr.clone(),
+        redis_addr: advertised_redis(config),
         api_addr: advertised(config.service_addr().port()),
         workers: u32::try_from(workers).unwrap_or(u32::MAX),
     }
+}
+
+fn advertised_redis(config: &config::Gateway) -> config::HostPort {
+    let (given, told) = (&config.connections.redis_addr, config.advertised_redis());
+    if told != *given {
+        tracing::info!(redis = %given, %told, "agents are told of Redis by the advertised host; it has to listen there \
+            (--advertised-addr 127.0.0.1 for a cluster of one machine)");
+    }
+    told
 }
 
 /// How many workers all nodes have: this one as its supervisor says at this moment, the others as far as etcd says.

@@ -266,6 +266,16 @@ impl Gateway {
         self.advertised_events_addr.clone().unwrap_or_else(own)
     }
 
+    /// Where agents are told that Redis is: a loopback address is this machine's own, so others are told of this
+    /// machine by the host that it is reached at, if that is not loopback itself.
+    pub fn advertised_redis(&self) -> HostPort {
+        let (given, host) = (&self.connections.redis_addr, self.advertised_host());
+        match is_loopback(&given.host) && !is_loopback(&host) {
+            true => HostPort { host, port: given.port },
+            false => given.clone(),
+        }
+    }
+
     /// The supervisor's control socket: as given, or in the first folder for such things that exists.
     pub fn control_socket(&self) -> PathBuf {
         self.control_sockets().swap_remove(0)
@@ -287,6 +297,10 @@ pub fn advertised_host() -> String {
     let mut found: Vec<IpAddr> = getifaddrs().map(|all| all.filter_map(usable_address).collect()).unwrap_or_default();
     found.sort_by_key(IpAddr::is_ipv6);
     found.first().map_or_else(|| "127.0.0.1".to_owned(), IpAddr::to_string)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn usable_address(interface: nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
@@ -419,6 +433,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn agents_of_other_machines_are_not_sent_to_their_own_loopback() {
+        let told = |redis: &str, advertised: &str| {
+            let options = Gateway::from_args(["--redis-addr", redis, "--advertised-addr", advertised]).unwrap();
+            options.advertised_redis().to_string()
+        };
+        for loopback in ["127.0.0.1:6380", "localhost:6380", "[::1]:6380"] {
+            assert_eq!(told(loopback, "10.0.0.5"), "10.0.0.5:6380");
+            assert_eq!(told(loopback, "127.0.0.1"), loopback);
+        }
+        assert_eq!(told("10.0.0.6:6379", "10.0.0.5"), "10.0.0.6:6379");
     }
 
     #[test]
