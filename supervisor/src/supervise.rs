@@ -171,6 +171,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
             self.wait();
             self.read_ready();
             self.read_signals();
+            self.tell_started();
             self.read_commands();
         }
     }
@@ -217,11 +218,20 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         for id in ready {
             self.tell(Event::Ready(id));
         }
-        if !self.ready && self.slots.all_ready() {
-            self.ready = true;
-            tracing::info!(workers = self.slots.count(), "all workers serve");
-            self.notify.ready(&self.line());
+    }
+
+    /// Says so once when the start is over: one worker is enough to serve, and what is wrong with others may need an
+    /// operator, who should not find the whole gateway ended for it.
+    fn tell_started(&mut self) {
+        if self.ready || self.slots.is_stopping() || !self.slots.is_started() {
+            return;
         }
+        self.ready = true;
+        match self.slots.all_ready() {
+            true => tracing::info!(workers = self.slots.count(), "all workers serve"),
+            false => tracing::warn!(workers = self.slots.count(), "some workers serve, the others are tried again"),
+        }
+        self.notify.ready(&self.line());
     }
 
     fn read_signals(&mut self) {

@@ -59,6 +59,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_reload_that_fails_keeps_the_number_of_workers", a_reload_that_fails_keeps_the_number_of_workers),
     ("workers_can_be_added_and_taken_away", workers_can_be_added_and_taken_away),
     ("systemd_is_told_of_every_change", systemd_is_told_of_every_change),
+    ("systemd_is_told_when_one_worker_serves_and_the_others_fail", systemd_is_told_when_one_worker_serves),
     ("a_worker_has_no_descriptor_of_others", a_worker_has_no_descriptor_of_others),
 ];
 
@@ -297,4 +298,19 @@ fn systemd_is_told_of_every_change() {
     gateway.signal(Signal::SIGTERM);
     next("STOPPING=1");
     assert_eq!(gateway.wait().code(), Some(0));
+}
+
+fn systemd_is_told_when_one_worker_serves() {
+    let folder = Rc::new(tempfile::tempdir().unwrap());
+    let path = folder.path().join("notify.sock");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let args = ["--workers", "2", "--docker-registry", "half"];
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let gateway = Gateway::launch_with(free_ports(), &folder, "log", &args, &variables);
+    let mut buffer = [0; 256];
+    let length = systemd.recv(&mut buffer).unwrap();
+    let told = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(told.starts_with("READY=1\n") && told.contains("1 of 2 workers serve"), "{told}");
+    assert_eq!(gateway.status()["slots"].as_u64(), Some(2));
 }
