@@ -66,6 +66,11 @@ def test_health(cluster):
     assert cluster.admin("/nope")[0] == 404
 
 
+def test_the_operators_routes_are_read_only(cluster):
+    answer = cluster.operators().plain("POST", "/metrics")
+    assert (answer.problem, answer.headers["Allow"]) == ((405, "method-not-allowed"), "GET, HEAD")
+
+
 def test_a_session_made_through_one_is_used_through_the_others_at_once(cluster, client):
     for _ in range(4):
         token = client.started()
