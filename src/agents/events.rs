@@ -213,7 +213,7 @@ impl<F: Fn(event::Event) -> W + 'static, W: Future<Output = ()> + 'static> Serve
                 None
             }
             Ok(event) => {
-                count(&self.stats.events, Counter::EventsHandled);
+                self.stats.events.set(self.stats.events.get() + 1);
                 Some(event)
             }
             Err(error) => {

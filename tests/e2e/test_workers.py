@@ -182,3 +182,23 @@ def test_replacing_all_workers_loses_no_event(cluster):
         eventually(lambda: cluster.sql(unheard) == [["0"]], seconds=30)
         heard = f"SELECT DISTINCT status, status_info FROM kernels WHERE agent = '{agent}'"
         assert cluster.sql(heard) == [["TERMINATED", "numbered"]]
+
+
+def test_events_of_unknown_kernels_are_counted_and_said_once(cluster):
+    """Each worker says it at most once a minute, with how many there were."""
+
+    def strays():
+        return sum(cluster.metric("backendai_events_total", result="unknown-kernel").values())
+
+    def said():
+        log = (cluster.data / "log" / "gateway.log").read_text()
+        return log.count("an event of an unknown kernel was ignored")
+
+    counted, told = strays(), said()
+    addr = f"tcp://127.0.0.1:{cluster.settings['BACKEND_EVENTS_PORT']}"
+    command = [python(), str(ROOT / "tests/peers/zmtp_peer.py"), "stream", addr, "i-stray"]
+    kernels = "".join(f"{kernel}\n" for kernel in [*(uuid.uuid4() for _ in range(99)), "no-uuid"])
+    subprocess.run(command, input=kernels, text=True, check=True, timeout=60, capture_output=True)
+    eventually(lambda: strays() == counted + 100)
+    assert said() - told <= 1
+    assert said() > 0
