@@ -12,6 +12,10 @@ from sign import LATEST, signed_headers
 
 JSON = "application/json"
 
+# "Within a second", as changes of keys and images are promised to be seen, in seconds: what is over is for the requests
+# by which a test looks, on a busy machine. Ten times as long would show nothing.
+A_SECOND = 3
+
 
 class Answer:
     """Status, headers (case-insensitive) and body of one response."""
