@@ -10,8 +10,11 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, reload};
 
-/// Changes what is logged, of the log that was started.
-static RELOAD: OnceLock<Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>> = OnceLock::new();
+/// Changes what is logged.
+type Reload = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+/// Of the log that was started.
+static RELOAD: OnceLock<Box<Reload>> = OnceLock::new();
 
 /// Starts logging. A second call changes nothing.
 pub fn init_logging(verbose: bool, debug: bool) {
