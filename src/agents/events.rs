@@ -40,7 +40,7 @@ const SILENCE: Duration = Duration::from_secs(120);
 const MESSAGES_A_TURN: u32 = 64;
 /// Events of a peer that may be under way; beyond, the peer is not read from.
 const UNDER_WAY: u32 = 64;
-/// How long a peer may take to close its end once it is told that nothing more is sent to it.
+/// How long a peer may be silent without closing its end once it is told that nothing more is sent to it.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a worker that ends looks whether all peers are gone.
 const SETTLE_POLL: Duration = Duration::from_millis(10);
@@ -181,13 +181,11 @@ impl<F: Fn(event::Event) -> W + 'static, W: Future<Output = ()> + 'static> Serve
             }
         }
         within(FAREWELL, link.finish()).await?;
-        let rest = async {
-            loop {
-                let event = link.next().await?;
-                self.take(event, peer, under_way).await;
-            }
-        };
-        within(FAREWELL, rest).await
+        // The time that our own work takes is no fault of the peer's; the drain as a whole has its limit.
+        loop {
+            let event = within(FAREWELL, link.next()).await?;
+            self.take(event, peer, under_way).await;
+        }
     }
 
     /// Takes a message in, once there is room for one more event of this peer.
