@@ -33,7 +33,9 @@ impl AdminService {
             return Err(Kind::NotFound.into());
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(Kind::MethodNotAllowed.into());
+            let mut refused = Answer::from(Problem::from(Kind::MethodNotAllowed));
+            refused.set(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Ok(refused);
         }
         Ok(match request.path() {
             "/livez" => Answer::json(StatusCode::OK, &json!({"alive": true})),

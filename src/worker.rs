@@ -41,8 +41,6 @@ const LOG_EVERY: Duration = Duration::from_millis(100);
 pub struct Seat {
     /// The worker's number, from 0.
     pub slot: usize,
-    /// How many workers this gateway has.
-    pub slots: usize,
     /// What drives it.
     pub engine: Engine,
     /// The options.
@@ -51,7 +49,7 @@ pub struct Seat {
     pub listeners: Listeners,
     /// A pipe: one byte says that it serves.
     pub ready: OwnedFd,
-    /// The counters of all workers.
+    /// The counters of all workers, and how many there are to be.
     pub counters: CountersMap,
 }
 
@@ -99,8 +97,8 @@ fn told_to_end() -> std::io::Result<oneshot::Receiver<()>> {
 }
 
 async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
-    let Seat { slot, slots, config, listeners, ready, counters, .. } = seat;
-    let worker = Worker::start(&config, slot, slots)?;
+    let Seat { slot, config, listeners, ready, counters, .. } = seat;
+    let worker = Worker::start(&config, slot, counters)?;
     let drain = Drain::new();
     let streams = Streams::new(drain.clone(), config.kernel_ip_override.clone());
     let tls = match (&config.ssl_cert, &config.ssl_key) {
@@ -113,7 +111,16 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
 
     let events = Listener::from_fd(listeners.events)?;
     let registry = worker.registry.clone();
-    engine::spawn(agents::serve_events(events, config.agent_networks.clone(), move |event| registry.hear(event)));
+    let agent_port = config.agent_port;
+    let hearing = agents::serve_events(events, config.agent_networks.clone(), drain.clone(), move |event| {
+        registry.clone().hear(event.with_agent_port(agent_port))
+    });
+    let (heard_all, all_heard) = oneshot::channel();
+    engine::spawn(async move {
+        hearing.await;
+        // Nobody waits if the drain time is over.
+        let _ = heard_all.send(());
+    });
     let writing = log.clone();
     engine::spawn_lasting(move || write_log(writing.clone()));
     worker.start_lasting();
@@ -135,6 +142,7 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
     });
     http::serve(listener, api, serving).await;
     engine::timeout(config.drain_timeout, streams.settled()).await;
+    engine::timeout(config.drain_timeout, all_heard).await;
     engine::timeout(config.drain_timeout, worker.registry.settled()).await;
     worker.gate.settle().await;
     flush(&log);
@@ -151,10 +159,11 @@ struct Worker {
     registry: Rc<Registry>,
     folders: Rc<Folders>,
     gate: Gate,
+    counters: CountersMap,
 }
 
 impl Worker {
-    fn start(config: &config::Gateway, slot: usize, slots: usize) -> std::io::Result<Rc<Self>> {
+    fn start(config: &config::Gateway, slot: usize, counters: CountersMap) -> std::io::Result<Rc<Self>> {
         let to = &config.connections;
         let node = node_name(config);
         let etcd = Rc::new(Etcd::start(EtcdOptions {
@@ -162,7 +171,7 @@ impl Worker {
             namespace: to.namespace.clone(),
             instance_id: format!("{node}-{slot}"),
             // One worker of the node speaks for it; if it dies, its replacement does.
-            publish: (slot == 0).then(|| node_info(config, node.clone(), slots)),
+            publish: (slot == 0).then(|| node_info(config, node.clone(), counters.workers())),
             campaign: true,
         })?);
         let keys = Memory::default();
@@ -181,10 +190,10 @@ impl Worker {
         };
         let registry = Registry::new(stores, AgentPool::new(), &node, config.heartbeat_timeout);
         *heard.borrow_mut() = Some(registry.clone());
-        let gate = Gate::new(ledger.clone(), &to.namespace, workers_everywhere(etcd.clone(), slots));
+        let gate = Gate::new(ledger.clone(), &to.namespace, workers_everywhere(etcd.clone(), node, counters));
         let volumes = etcd.clone();
         let folders = Folders::new(postgres.clone(), move || Volumes::of(&volumes.snapshot()));
-        Ok(Rc::new(Worker { postgres, keys, ledger, etcd, registry, folders, gate }))
+        Ok(Rc::new(Worker { postgres, keys, ledger, etcd, registry, folders, gate, counters }))
     }
 
     /// Starts what goes on beside requests.
@@ -271,12 +280,13 @@ impl Worker {
         }
     }
 
-    /// Keeps the gauges that say how the stores are.
+    /// Keeps the gauges that say how the stores are, and other nodes' knowledge of how many workers this one has.
     async fn watch(self: Rc<Self>) {
         loop {
             telemetry::set_gauge(Counter::RedisUp, self.ledger.is_up().into());
             telemetry::set_gauge(Counter::EtcdUp, self.etcd.healthy().into());
             telemetry::set_gauge(Counter::Leader, self.etcd.is_leader().into());
+            self.etcd.set_workers(u32::try_from(self.counters.workers()).unwrap_or(u32::MAX));
             engine::sleep(Duration::from_secs(1)).await;
         }
     }
@@ -293,17 +303,27 @@ fn node_info(config: &config::Gateway, node: String, workers: usize) -> NodeInfo
     NodeInfo {
         node,
         events_addr: config.advertised_events(),
-        redis_addr: config.connections.redis_addr.clone(),
+        redis_addr: advertised_redis(config),
         api_addr: advertised(config.service_addr().port()),
         workers: u32::try_from(workers).unwrap_or(u32::MAX),
     }
 }
 
-/// How many workers all nodes have, as far as etcd says.
-fn workers_everywhere(etcd: Rc<Etcd>, slots: usize) -> impl Fn() -> usize {
+fn advertised_redis(config: &config::Gateway) -> config::HostPort {
+    let (given, told) = (&config.connections.redis_addr, config.advertised_redis());
+    if told != *given {
+        tracing::info!(redis = %given, %told, "agents are told of Redis by the advertised host; it has to listen there \
+            (--advertised-addr 127.0.0.1 for a cluster of one machine)");
+    }
+    told
+}
+
+/// How many workers all nodes have: this one as its supervisor says at this moment, the others as far as etcd says.
+fn workers_everywhere(etcd: Rc<Etcd>, node: String, counters: CountersMap) -> impl Fn() -> usize {
     move || {
-        let everywhere: u32 = etcd.snapshot().gateways.values().map(|node| node.workers).sum();
-        slots.max(everywhere as usize)
+        let snapshot = etcd.snapshot();
+        let others = snapshot.gateways.iter().filter(|(name, _)| **name != node).map(|(_, other)| other.workers);
+        counters.workers().saturating_add(others.fold(0u32, u32::saturating_add) as usize)
     }
 }
 

@@ -21,7 +21,8 @@ mod statistics;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+/// How this program calls itself in messages.
+const NAME: &str = "backendai-agent";
 
 /// What this program is in a kernel.
 fn run_role(args: &[String]) -> Option<ExitCode> {
@@ -33,12 +34,12 @@ fn main() -> ExitCode {
     if let Some(code) = run_role(&args) {
         return code;
     }
-    let options = options::Options::parse();
+    let options = options::Options::from_command_line(std::env::args_os()).unwrap_or_else(|failure| failure.exit(NAME));
     backendai::telemetry::init_logging(options.verbose, options.debug);
     match serve::serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("backendai-agent: {error}");
+            eprintln!("{NAME}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,9 @@
 //! The agent's options: command line, then environment, then default.
 
-use std::{net::Ipv4Addr, path::PathBuf, str::FromStr};
+use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf, str::FromStr};
 
-use backendai::config::HostPort;
+use backendai::config::{self, Failure, HostPort};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::shell::ports::PortRange;
 
@@ -75,11 +76,11 @@ pub struct Options {
     pub runtime: RuntimeKind,
 
     /// Run kernels that only process groups and resource limits keep apart, reachable on loopback only
-    #[arg(long, env = "BACKEND_INSECURE")]
+    #[arg(long, env = "BACKEND_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub insecure: bool,
 
     /// Leave kernels running at the agent's end, for its next start to take over
-    #[arg(long, env = "BACKEND_KEEP_KERNELS")]
+    #[arg(long, env = "BACKEND_KEEP_KERNELS", value_parser = clap::builder::FalseyValueParser::new())]
     pub keep_kernels: bool,
 
     /// The Python interpreter (3.6 or later) of Python kernels; `python3` of PATH by default
@@ -171,6 +172,15 @@ fn memory_mib() -> u64 {
 // === impl Options ===
 
 impl Options {
+    /// The options of a command line, its program's name first, and of the environment.
+    ///
+    /// # Errors
+    /// Help was asked for, or something is unknown or bad.
+    pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Options, Failure> {
+        let matches = config::resolve(Options::command(), args)?;
+        Options::from_arg_matches(&matches).map_err(|error| Failure::Bad(error.to_string()))
+    }
+
     /// The address to serve, or why these options may not be served at all.
     ///
     /// # Errors
@@ -222,6 +232,17 @@ mod tests {
         assert_eq!(given, SlotsGiven { cpu: Some(1.5), mem: Some(8192), gpu: None });
         for bad in ["cpu", "cpu=x", "cpu=-1", "cpu=nan", "mem=1.5", "disk=3"] {
             assert!(bad.parse::<SlotsGiven>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_bad_is_named_in_one_line() {
+        for (args, name) in [(["--agent-port", "many"], "--agent-port"), (["--nonsense", "x"], "--nonsense")] {
+            let args = std::iter::once("backendai-agent").chain(args).map(OsString::from);
+            match Options::from_command_line(args) {
+                Err(Failure::Bad(line)) => assert!(line.contains(name) && !line.contains('\n'), "{line}"),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -3,20 +3,27 @@
 //! Anyone who reaches the port can write to it, so each peer has a task of its own that no other waits
 //! for, a bound on what it may make us hold, and a limit on silence; and only peers of the networks that
 //! the operator named are heard at all.
+//!
+//! A worker that drains loses no event: it says to each peer that it sends nothing any more, which libzmq and our own
+//! agent take for the end and connect anew, to a successor; what they wrote before that is read to its end.
 
 use std::{
     cell::Cell,
     io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_lite::future::or;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use super::{Link, LinkError, keep_alive, seldom::Seldom};
 use crate::{
     engine::{self, Listener, Stream},
+    http::Drain,
     telemetry::{self, Counter},
     wire::{
         event::{self, EventKind},
@@ -31,6 +38,12 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(120);
 /// Messages of a peer after which the others have their turn.
 const MESSAGES_A_TURN: u32 = 64;
+/// Events of a peer that may be under way; beyond, the peer is not read from.
+const UNDER_WAY: u32 = 64;
+/// How long a peer may be silent without closing its end once it is told that nothing more is sent to it.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How often a worker that ends looks whether all peers are gone.
+const SETTLE_POLL: Duration = Duration::from_millis(10);
 /// Most peers at a time; a gateway's worker has descriptors for more.
 const PEERS: u64 = 16_384;
 /// Before accepting again after a failure, which is mostly a want of descriptors.
@@ -55,6 +68,7 @@ pub struct EventStats {
 
 struct Server<F> {
     stats: Rc<EventStats>,
+    drain: Drain,
     sink: F,
     on_refused: Seldom,
     on_broken: Seldom,
@@ -63,43 +77,62 @@ struct Server<F> {
 }
 
 /// Takes events from the agents that connect to this listener, and gives each to `sink`, in the order
-/// in which each agent sent them. Peers outside of the `allowed` networks are closed at once. Never ends.
-pub async fn serve_events(listener: Listener, allowed: Vec<IpNet>, sink: impl Fn(event::Event) + 'static) {
-    serve_events_counting(listener, allowed, Rc::default(), sink).await;
+/// in which each agent sent them; at most [`UNDER_WAY`] of a peer are worked on at a time. Peers outside of the
+/// `allowed` networks are closed at once. Ends when a drain has begun and the last event is worked on.
+pub async fn serve_events<W>(
+    listener: Listener,
+    allowed: Vec<IpNet>,
+    drain: Drain,
+    sink: impl Fn(event::Event) -> W + 'static,
+) where
+    W: Future<Output = ()> + 'static,
+{
+    serve_events_counting(listener, allowed, drain, Rc::default(), sink).await;
 }
 
 /// [`serve_events`], counting what comes in.
-pub async fn serve_events_counting(
+pub async fn serve_events_counting<W>(
     listener: Listener,
     allowed: Vec<IpNet>,
+    drain: Drain,
     stats: Rc<EventStats>,
-    sink: impl Fn(event::Event) + 'static,
-) {
+    sink: impl Fn(event::Event) -> W + 'static,
+) where
+    W: Future<Output = ()> + 'static,
+{
     let server = Rc::new(Server {
         stats,
+        drain,
         sink,
         on_refused: Seldom::default(),
         on_broken: Seldom::default(),
         on_unknown: Seldom::default(),
         on_malformed: Seldom::default(),
     });
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) if server.admits(peer, &allowed) => {
-                engine::spawn(Rc::clone(&server).serve(stream, peer));
-            }
-            Ok((_, peer)) => server.refused(peer),
-            Err(error) => {
-                tracing::warn!(%error, "an agent's connection could not be accepted");
-                engine::sleep(ACCEPT_AGAIN).await;
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) if server.admits(peer, &allowed) => {
+                    engine::spawn(Rc::clone(&server).serve(stream, peer));
+                }
+                Ok((_, peer)) => server.refused(peer),
+                Err(error) => {
+                    tracing::warn!(%error, "an agent's connection could not be accepted");
+                    engine::sleep(ACCEPT_AGAIN).await;
+                }
             }
         }
+    };
+    // One that the accept given up here takes with it has heard no greeting, so it has sent no event.
+    or(server.drain.begun(), accepting).await;
+    while server.stats.peers.get() > 0 {
+        engine::sleep(SETTLE_POLL).await;
     }
 }
 
 // === impl Server ===
 
-impl<F: Fn(event::Event) + 'static> Server<F> {
+impl<F: Fn(event::Event) -> W + 'static, W: Future<Output = ()> + 'static> Server<F> {
     fn admits(&self, peer: SocketAddr, allowed: &[IpNet]) -> bool {
         self.stats.peers.get() < PEERS && is_allowed(peer.ip(), allowed)
     }
@@ -114,49 +147,79 @@ impl<F: Fn(event::Event) + 'static> Server<F> {
     async fn serve(self: Rc<Self>, stream: Stream, peer: SocketAddr) {
         let peers = &self.stats.peers;
         peers.set(peers.get() + 1);
-        let end = self.pull(stream, peer).await;
-        peers.set(peers.get() - 1);
+        let under_way = Arc::new(Semaphore::new(UNDER_WAY as usize));
+        let end = self.pull(stream, peer, &under_way).await;
         if let Err(LinkError::Zmtp(error)) = end {
             count(&self.stats.broken, Counter::EventsMalformed);
             if let Some(count) = self.on_broken.happened(Instant::now()) {
                 tracing::warn!(%peer, %error, count, "a peer of the events port was closed");
             }
         }
+        // Fails only where the semaphore is closed, which nobody does.
+        let _ = under_way.acquire_many(UNDER_WAY).await;
+        peers.set(peers.get() - 1);
     }
 
-    async fn pull(&self, stream: Stream, peer: SocketAddr) -> Result<(), LinkError> {
+    async fn pull(&self, stream: Stream, peer: SocketAddr, under_way: &Arc<Semaphore>) -> Result<(), LinkError> {
         keep_alive(&stream)?;
         let session = Session::new(SocketType::Pull, b"", Limits::EVENTS);
         let mut link = within(HANDSHAKE, Link::handshake(stream, session)).await?;
         let mut taken = 0u32;
-        loop {
-            if let Event::Message(frames) = within(SILENCE, link.next()).await? {
-                self.on_event(event::Event::parse(&frames), peer);
+        while !self.drain.has_begun() {
+            let told = async {
+                self.drain.begun().await;
+                Ok(None)
+            };
+            let next = async { within(SILENCE, link.next()).await.map(Some) };
+            match or(next, told).await? {
+                None => break,
+                Some(event) => self.take(event, peer, under_way).await,
             }
             taken = taken.wrapping_add(1);
             if taken.is_multiple_of(MESSAGES_A_TURN) {
                 engine::yield_now().await;
             }
         }
+        within(FAREWELL, link.finish()).await?;
+        // The time that our own work takes is no fault of the peer's; the drain as a whole has its limit.
+        loop {
+            let event = within(FAREWELL, link.next()).await?;
+            self.take(event, peer, under_way).await;
+        }
     }
 
-    fn on_event(&self, event: Result<event::Event, event::EventError>, peer: SocketAddr) {
+    /// Takes a message in, once there is room for one more event of this peer.
+    async fn take(&self, message: Event, peer: SocketAddr, under_way: &Arc<Semaphore>) {
+        let Event::Message(frames) = message else { return };
+        let Some(event) = self.known(event::Event::parse(&frames), peer) else { return };
+        // Fails only where the semaphore is closed, which nobody does.
+        let Ok(permit) = Arc::clone(under_way).acquire_owned().await else { return };
+        let work = (self.sink)(event);
+        engine::spawn(async move {
+            work.await;
+            drop(permit);
+        });
+    }
+
+    fn known(&self, event: Result<event::Event, event::EventError>, peer: SocketAddr) -> Option<event::Event> {
         match event {
             Ok(event::Event { agent, kind: EventKind::Unknown(name) }) => {
                 count(&self.stats.unknown, Counter::EventsIgnored);
                 if let Some(count) = self.on_unknown.happened(Instant::now()) {
                     tracing::warn!(agent, name, count, "an unknown event was ignored");
                 }
+                None
             }
             Ok(event) => {
-                count(&self.stats.events, Counter::EventsHandled);
-                (self.sink)(event);
+                self.stats.events.set(self.stats.events.get() + 1);
+                Some(event)
             }
             Err(error) => {
                 count(&self.stats.malformed, Counter::EventsMalformed);
                 if let Some(count) = self.on_malformed.happened(Instant::now()) {
                     tracing::warn!(%peer, %error, count, "a malformed event was ignored");
                 }
+                None
             }
         }
     }

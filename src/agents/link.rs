@@ -11,6 +11,7 @@ use crate::wire::zmtp::{Event, Session, ZmtpError};
 pub struct Link<S> {
     stream: S,
     session: Session,
+    finished: bool,
 }
 
 /// Why a link ended.
@@ -35,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// # Errors
     /// The connection failed, or the peer is not what we want.
     pub async fn handshake(stream: S, session: Session) -> Result<Link<S>, LinkError> {
-        let mut link = Link { stream, session };
+        let mut link = Link { stream, session, finished: false };
         while !link.session.is_ready() {
             link.next().await?;
         }
@@ -74,12 +75,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// # Errors
     /// The connection failed.
     pub async fn flush(&mut self) -> Result<(), LinkError> {
+        if self.finished {
+            self.session.output().clear();
+        }
         while !self.session.output().is_empty() {
             if self.stream.write_buf(self.session.output()).await? == 0 {
                 return Err(LinkError::Closed);
             }
         }
         Ok(())
+    }
+
+    /// Sends what waits and then the end: the peer is read from as before, and hears nothing more.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub async fn finish(&mut self) -> Result<(), LinkError> {
+        self.flush().await?;
+        self.finished = true;
+        Ok(self.stream.shutdown().await?)
     }
 
     /// The session, to queue messages or subscriptions that the next call of this link sends.

@@ -19,6 +19,7 @@ pub use events::{EventStats, serve_events, serve_events_counting};
 pub use keepalive::keep_alive;
 pub use link::{Link, LinkError};
 pub use pool::{AgentPool, Settings};
+pub use seldom::Seldom;
 
 #[cfg(test)]
 mod tests;

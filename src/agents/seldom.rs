@@ -10,7 +10,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Counts what happens, and lets it be said at most once a minute.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub struct Seldom {
     said: Cell<Option<Instant>>,
     since: Cell<u64>,
 }

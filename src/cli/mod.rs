@@ -45,7 +45,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio_postgres::Client;
 
 pub use crate::keygen::{access_key, secret_key};
@@ -54,7 +54,7 @@ pub use listing::Format;
 pub use screen::{Screen, Sink};
 
 use crate::{
-    config::Connections,
+    config::{Connections, line_first},
     store::postgres::{
         connect::connect,
         migrate::{SchemaError, standing},
@@ -126,7 +126,7 @@ enum Command {
 /// Runs the program with these arguments, the first being its name.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };
@@ -144,6 +144,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut command = line_first(Cli::command(), &args);
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// Runs one command.

@@ -4,18 +4,15 @@
 //! that an option is declared once, and its parser and its messages are the same wherever it was given.
 //! The arguments are therefore parsed twice: once to learn the file's name and which options are given
 //! outside of it (one in the file must yield to the alternative that was given: `--workers` to
-//! `--cpus`), and once with the file's values in place.
+//! `--cpus`), and once with the file's values in place. Of two alternatives, one on the command line and
+//! one in the environment, the variable is left out of the definition: clap knows no precedence between
+//! options that exclude each other.
 
-use std::{
-    ffi::OsString,
-    fmt::{self, Write as _},
-    fs,
-    path::Path,
-};
+use std::{ffi::OsString, fmt, fs, path::Path};
 
 use clap::{
     Arg, ArgMatches, Command,
-    builder::OsStr,
+    builder::{OsStr, Resettable},
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
@@ -27,6 +24,27 @@ pub enum Failure {
     Asked(String),
     /// A bad or unknown option, value, variable or key: one line that names it, status 2.
     Bad(String),
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// Shows the option of this long name as it was shown `before`.
+    pub fn keep(&mut self, long: &str, before: &Shown) {
+        let line = |shown: &Shown| shown.0.iter().position(|(name, _)| name == long);
+        let kept = line(before).and_then(|index| before.0.get(index));
+        if let (Some(index), Some(kept)) = (line(self), kept)
+            && let Some(place) = self.0.get_mut(index)
+        {
+            place.clone_from(kept);
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(_, line)| writeln!(f, "{line}"))
+    }
 }
 
 // === impl Failure ===
@@ -52,45 +70,83 @@ impl Failure {
     }
 }
 
+/// Options with where each comes from, as they are shown to operators: a file that `--config` could read; no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown(Vec<(String, String)>);
+
 /// Parses `args` (the program's name first) by `command`, with the file that `--config` names, if any.
 ///
 /// # Errors
 /// Help was asked for, or something is unknown or bad.
 pub fn resolve(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Failure> {
+    resolve_shown(command, args).map(|(matches, _)| matches)
+}
+
+/// [`resolve`], with what was found as it is shown.
+///
+/// # Errors
+/// As there.
+pub fn resolve_shown(
+    command: Command,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<(ArgMatches, Shown), Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
+    let command = line_first(command, &args);
     let given = parse(&command, &args, None)?;
     let file = given.try_get_one::<std::path::PathBuf>("config").ok().flatten().cloned();
     match file {
-        None => Ok(given),
+        None => {
+            let shown = show(&command, &given, &[]);
+            Ok((given, shown))
+        }
         Some(path) => {
-            let with_file = apply(command, &given, &path)?;
-            parse(&with_file, &args, Some(&path))
+            let (with_file, of_file) = apply(command, &given, &path)?;
+            let matches = parse(&with_file, &args, Some(&path))?;
+            let shown = show(&with_file, &matches, &of_file);
+            Ok((matches, shown))
         }
     }
 }
 
-/// Every option with its value and where that came from, as a file that `--config` could read; no secret.
-pub fn show(command: &Command, matches: &ArgMatches) -> String {
-    let mut text = String::new();
-    for (arg, long) in options(command) {
+/// `command` without the variables of options whose alternatives stand on the command line `args`, the program's name
+/// first.
+pub fn line_first(command: Command, args: &[OsString]) -> Command {
+    let ids: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    let bare =
+        ids.iter().fold(command.clone(), |command, id| command.mut_arg(id, |arg| arg.env(Resettable::<OsStr>::Reset)));
+    // Whatever is wrong with the line is told by whoever parses it in earnest.
+    let Ok(line) = bare.ignore_errors(true).try_get_matches_from(args) else { return command };
+    let on_line = |id: &str| line.value_source(id) == Some(ValueSource::CommandLine);
+    let given: Vec<&String> = ids.iter().filter(|id| on_line(id)).collect();
+    let yields = |id: &str| !on_line(id) && given.iter().any(|other| exclude(&command, id, other));
+    let yielding: Vec<&String> = ids.iter().filter(|id| yields(id)).collect();
+    yielding
+        .into_iter()
+        .fold(command.clone(), |command, id| command.mut_arg(id, |arg| arg.env(Resettable::<OsStr>::Reset)))
+}
+
+/// Every option with its value and where that came from; `of_file` are the ids of those whose default is the file's.
+fn show(command: &Command, matches: &ArgMatches, of_file: &[String]) -> Shown {
+    let line = |(arg, long): (&Arg, &str)| {
         let id = arg.get_id().as_str();
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "command line",
             Some(ValueSource::EnvVariable) => "environment",
-            _ => "file or default",
+            _ if of_file.iter().any(|known| known == id) => "file",
+            _ => "default",
         };
         let values: Vec<String> = match matches.get_raw(id) {
             None => Vec::new(),
             Some(_) if arg.is_hide_env_values_set() => vec!["<secret>".to_owned()],
             Some(raw) => raw.map(|value| value.to_string_lossy().into_owned()).collect(),
         };
-        // Writing into a String cannot fail.
-        let _ = match values.is_empty() {
-            true => writeln!(text, "# {long} is not set"),
-            false => writeln!(text, "{long} = {:?}  # {source}", values.join(",")),
+        let line = match values.is_empty() {
+            true => format!("# {long} is not set"),
+            false => format!("{long} = {:?}  # {source}", values.join(",")),
         };
-    }
-    text
+        (long.to_owned(), line)
+    };
+    Shown(options(command).map(line).collect())
 }
 
 /// The options that a file may hold: every one with a value of its own, but `--config` itself.
@@ -134,8 +190,8 @@ fn blame(command: &Command, error: &clap::Error, args: &[OsString], file: Option
     }
 }
 
-/// `command` with the values of the file at `path` as its defaults.
-fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<Command, Failure> {
+/// `command` with the values of the file at `path` as its defaults, and the ids of the options that have these.
+fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<(Command, Vec<String>), Failure> {
     let bad = |why: String| Failure::Bad(format!("{}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -144,6 +200,7 @@ fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<Command, F
     })?;
     let mut with_file = command.clone();
     let mut ids: Vec<String> = Vec::new();
+    let mut applied: Vec<String> = Vec::new();
     for (key, value) in &table {
         let Some((arg, _)) = options(&command).find(|(_, long)| long == key) else {
             return Err(bad(format!("unknown option `{key}`")));
@@ -158,9 +215,10 @@ fn apply(command: Command, given: &ArgMatches, path: &Path) -> Result<Command, F
                 bad(format!("`{key}` is neither a text, a number, true or false, nor a list of these"))
             })?;
             with_file = with_file.mut_arg(id, |arg| arg.default_values(values));
+            applied.push(id.to_owned());
         }
     }
-    Ok(with_file)
+    Ok((with_file, applied))
 }
 
 /// Whether one of the two options forbids the other.
@@ -196,5 +254,43 @@ fn scalar(value: &toml::Value) -> Option<OsStr> {
         toml::Value::Float(number) => Some(number.to_string().into()),
         toml::Value::Boolean(flag) => Some(flag.to_string().into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two options that exclude each other, with variables that cargo sets for every test.
+    fn command() -> Command {
+        let option = |id: &'static str, variable: &'static str| Arg::new(id).long(id).env(variable).global(true);
+        let one = option("one", "CARGO_PKG_NAME").conflicts_with("other");
+        let set = Command::new("x").arg(one).arg(option("other", "BACKEND_NOWHERE_SET"));
+        set.subcommand(Command::new("sub"))
+    }
+
+    fn given(args: &[&str]) -> (Option<String>, Option<String>) {
+        let matches = resolve(command(), args.iter().map(OsString::from)).unwrap();
+        (matches.get_one("one").cloned(), matches.get_one("other").cloned())
+    }
+
+    #[test]
+    fn the_command_line_goes_before_a_variable_of_the_alternative() {
+        let package = Some(env!("CARGO_PKG_NAME").to_owned());
+        assert_eq!(given(&["x"]), (package.clone(), None));
+        assert_eq!(given(&["x", "sub"]), (package, None));
+        for args in [["x", "--other", "b", "sub"], ["x", "sub", "--other", "b"]] {
+            assert_eq!(given(&args), (None, Some("b".to_owned())), "{args:?}");
+        }
+        assert_eq!(given(&["x", "--one", "a"]), (Some("a".to_owned()), None));
+    }
+
+    #[test]
+    fn two_alternatives_on_the_command_line_exclude_each_other() {
+        let args = ["x", "--one", "a", "--other", "b"].map(OsString::from);
+        match resolve(command(), args) {
+            Err(Failure::Bad(line)) => assert!(line.contains("--one") && line.contains("--other"), "{line}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -132,7 +132,7 @@ pub struct Gateway {
     #[arg(long, env = "BACKEND_EVENTS_PORT", default_value = "5002", value_name = "PORT", help_heading = "Agents")]
     pub events_port: u16,
 
-    /// The port at which agents are called where they announce none
+    /// The port at which an agent is called whose heartbeats say its address and no port
     #[arg(long, env = "BACKEND_AGENT_PORT", default_value = "6001", value_name = "PORT", help_heading = "Agents")]
     pub agent_port: u16,
 
@@ -285,10 +285,29 @@ impl Gateway {
         self.advertised_events_addr.clone().unwrap_or_else(own)
     }
 
+    /// Where agents are told that Redis is: a loopback address is this machine's own, so others are told of this
+    /// machine by the host that it is reached at, if that is not loopback itself.
+    pub fn advertised_redis(&self) -> HostPort {
+        let (given, host) = (&self.connections.redis_addr, self.advertised_host());
+        match is_loopback(&given.host) && !is_loopback(&host) {
+            true => HostPort { host, port: given.port },
+            false => given.clone(),
+        }
+    }
+
     /// The supervisor's control socket: as given, or in the first folder for such things that exists.
     pub fn control_socket(&self) -> PathBuf {
+        self.control_sockets().swap_remove(0)
+    }
+
+    /// Where the control socket of a running gateway may be, at least one place: a gateway that was started from
+    /// another environment (as a service, by another user) has put it into another folder.
+    pub fn control_sockets(&self) -> Vec<PathBuf> {
         let name = format!("{}-gateway.sock", self.connections.namespace);
-        self.control_socket.clone().unwrap_or_else(|| runtime_dir().join(name))
+        match &self.control_socket {
+            Some(given) => vec![given.clone()],
+            None => runtime_dirs().map(|dir| dir.join(&name)).collect(),
+        }
     }
 }
 
@@ -297,6 +316,10 @@ pub fn advertised_host() -> String {
     let mut found: Vec<IpAddr> = getifaddrs().map(|all| all.filter_map(usable_address).collect()).unwrap_or_default();
     found.sort_by_key(IpAddr::is_ipv6);
     found.first().map_or_else(|| "127.0.0.1".to_owned(), IpAddr::to_string)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn usable_address(interface: nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
@@ -311,10 +334,11 @@ fn usable_address(interface: nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
     (up && !ip.is_loopback() && !link_local).then_some(ip)
 }
 
-fn runtime_dir() -> PathBuf {
-    let users = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-    let systems = || Some(PathBuf::from("/run/backendai")).filter(|dir| dir.is_dir());
-    users.or_else(systems).unwrap_or_else(env::temp_dir)
+/// Folders for sockets, the user's own first; the last exists always.
+fn runtime_dirs() -> impl Iterator<Item = PathBuf> {
+    let users = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let known = users.into_iter().chain([PathBuf::from("/run/backendai")]);
+    known.filter(|dir| dir.is_dir()).chain([env::temp_dir()])
 }
 
 #[cfg(test)]
@@ -414,11 +438,45 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn every_option_is_shown_with_its_origin_and_no_secret() {
         let command = Gateway::augment_args(clap::Command::new("x"));
-        let args = ["x", "--db-password", "hunter2", "--namespace", "n"].map(OsString::from);
-        let text = super::super::show(&command, &resolve(command.clone(), args).unwrap());
-        assert!(!text.contains("hunter2") && text.contains("namespace = \"n\"  # command line"), "{text}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"max-body = 7\nnamespace = 'f'").unwrap();
+        let path = file.path().to_str().unwrap();
+        let args = ["x", "--config", path, "--db-password", "hunter2", "--namespace", "n"].map(OsString::from);
+        let text = super::super::resolve_shown(command, args).unwrap().1.to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+        for line in [
+            "namespace = \"n\"  # command line",
+            "max-body = \"7\"  # file",
+            "events-port = \"5002\"  # default",
+            "# ssl-cert is not set",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn agents_of_other_machines_are_not_sent_to_their_own_loopback() {
+        let told = |redis: &str, advertised: &str| {
+            let options = Gateway::from_args(["--redis-addr", redis, "--advertised-addr", advertised]).unwrap();
+            options.advertised_redis().to_string()
+        };
+        for loopback in ["127.0.0.1:6380", "localhost:6380", "[::1]:6380"] {
+            assert_eq!(told(loopback, "10.0.0.5"), "10.0.0.5:6380");
+            assert_eq!(told(loopback, "127.0.0.1"), loopback);
+        }
+        assert_eq!(told("10.0.0.6:6379", "10.0.0.5"), "10.0.0.6:6379");
+    }
+
+    #[test]
+    fn a_control_socket_is_looked_for_wherever_a_gateway_may_have_put_it() {
+        let options = Gateway::from_args(["--namespace", "n"]).unwrap();
+        let places = options.control_sockets();
+        assert_eq!(places.last(), Some(&env::temp_dir().join("n-gateway.sock")));
+        assert_eq!(places.first(), Some(&options.control_socket()));
+        let options = Gateway::from_args(["--control-socket", "/x/y"]).unwrap();
+        assert_eq!(options.control_sockets(), [PathBuf::from("/x/y")]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod values;
 
 pub use addr::{HostPort, ParseAddrError};
 pub use connections::{Connections, Secret};
-pub use file::{Failure, resolve, show};
+pub use file::{Failure, Shown, line_first, resolve, resolve_shown};
 pub use gateway::{Gateway, advertised_host};
 pub use reference::reference;
 pub use values::CpuList;

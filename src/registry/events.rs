@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Registry;
 use crate::{
-    engine,
+    agents::Seldom,
     store::{
         etcd::Overbook,
         postgres::{
@@ -37,16 +37,30 @@ const SETTLED: Duration = Duration::from_secs(15);
 /// Agents whose heartbeats come to this worker, with what was last entered.
 pub type KnownAgents = HashMap<String, (Heartbeat, Capacity, Instant)>;
 
+/// What is said of events at most once a minute.
+#[derive(Debug, Default)]
+pub struct Said {
+    stray: Seldom,
+    failed: Seldom,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Entered,
+    /// It tells of a kernel that no row knows.
+    UnknownKernel,
+}
+
 impl Registry {
-    /// Takes an event in.
-    pub fn hear(self: &Rc<Self>, event: Event) {
+    /// Takes an event in; a worker that ends waits for it.
+    pub async fn hear(self: Rc<Self>, event: Event) {
         let registry = self.clone();
-        engine::spawn(async move {
-            if let Err(error) = registry.handle(&event).await {
-                // A heartbeat comes again; ended kernels are found by the leader.
-                tracing::warn!(%error, agent = %event.agent, "an event could not be entered");
-            }
-        });
+        let work = async move {
+            let outcome = registry.handle(&event).await;
+            registry.heard(&event, outcome);
+        };
+        self.tasks.detach(work).await;
     }
 
     /// Something changed at an agent's row: its next heartbeat is entered again.
@@ -59,21 +73,40 @@ impl Registry {
         self.known_agents.borrow_mut().clear();
     }
 
-    async fn handle(&self, event: &Event) -> Result<(), PgError> {
-        match &event.kind {
-            EventKind::Heartbeat(beat) => self.beat(&event.agent, beat).await,
-            EventKind::Terminated { reason } => self.agent_ended(&event.agent, reason).await,
-            EventKind::KernelTerminated { id, reason, stats } => {
-                let stats = stats.as_ref().and_then(Stats::from_agent).unwrap_or_default();
-                match Uuid::parse_str(id) {
-                    Ok(id) => self.kernel_ended(id, reason, &stats).await,
-                    Err(_) => Ok(()),
+    /// Counts what became of an event; what went wrong is said, once for many.
+    fn heard(&self, event: &Event, outcome: Result<Outcome, PgError>) {
+        match outcome {
+            Ok(Outcome::Entered) => telemetry::count(Counter::EventsHandled),
+            Ok(Outcome::UnknownKernel) => {
+                telemetry::count(Counter::EventsStray);
+                if let Some(count) = self.said.stray.happened(Instant::now()) {
+                    tracing::warn!(agent = %event.agent, count, "an event of an unknown kernel was ignored");
                 }
             }
-            EventKind::Started | EventKind::KernelCreating { .. } | EventKind::Stats(_) | EventKind::Unknown(_) => {
-                Ok(())
+            // A heartbeat comes again; ended kernels are found by the leader.
+            Err(error) => {
+                telemetry::count(Counter::EventsFailed);
+                if let Some(count) = self.said.failed.happened(Instant::now()) {
+                    tracing::warn!(%error, agent = %event.agent, count, "an event could not be entered");
+                }
             }
         }
+    }
+
+    async fn handle(&self, event: &Event) -> Result<Outcome, PgError> {
+        match &event.kind {
+            EventKind::Heartbeat(beat) => self.beat(&event.agent, beat).await?,
+            EventKind::Terminated { reason } => self.agent_ended(&event.agent, reason).await?,
+            EventKind::KernelTerminated { id, reason, stats } => {
+                let stats = stats.as_ref().and_then(Stats::from_agent).unwrap_or_default();
+                return match Uuid::parse_str(id) {
+                    Ok(id) => self.kernel_ended(id, reason, &stats).await,
+                    Err(_) => Ok(Outcome::UnknownKernel),
+                };
+            }
+            EventKind::Started | EventKind::KernelCreating { .. } | EventKind::Stats(_) | EventKind::Unknown(_) => {}
+        }
+        Ok(Outcome::Entered)
     }
 
     async fn beat(&self, agent: &str, beat: &Heartbeat) -> Result<(), PgError> {
@@ -129,20 +162,23 @@ impl Registry {
         Ok(())
     }
 
-    async fn kernel_ended(&self, id: Uuid, reason: &str, stats: &Stats) -> Result<(), PgError> {
+    async fn kernel_ended(&self, id: Uuid, reason: &str, stats: &Stats) -> Result<Outcome, PgError> {
+        let Some(status) = kernels::status(&self.stores.postgres, id).await? else {
+            return Ok(Outcome::UnknownKernel);
+        };
         // Whoever restarts or ends it does the rest, with the statistics that the event lacks.
-        if kernels::status(&self.stores.postgres, id).await?.as_deref() != Some("RUNNING") {
-            return Ok(());
+        if status != "RUNNING" {
+            return Ok(Outcome::Entered);
         }
         // Agents say this of a kernel that they restart too, over another connection than their answer.
         if reason == "self-terminated" && restarts::is_fresh(&self.stores.postgres, id).await? {
-            return Ok(());
+            return Ok(Outcome::Entered);
         }
         self.forget_everywhere(id).await;
         if self.finish(id, End::Terminated, reason, stats).await? {
             tracing::info!(session = %id, reason, "a kernel has ended by itself");
         }
-        Ok(())
+        Ok(Outcome::Entered)
     }
 }
 

@@ -93,6 +93,7 @@ pub struct Registry {
     releases: turns::Releases,
     unforgotten: forget::Unforgotten,
     known_agents: RefCell<events::KnownAgents>,
+    said: events::Said,
     tasks: tasks::Tasks,
     mending: leader::Mending,
 }
@@ -110,6 +111,7 @@ impl Registry {
             releases: turns::Releases::default(),
             unforgotten: forget::Unforgotten::default(),
             known_agents: RefCell::default(),
+            said: events::Said::default(),
             tasks: tasks::Tasks::default(),
             mending: leader::Mending::default(),
         })

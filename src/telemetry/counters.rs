@@ -95,6 +95,8 @@ counters! {
 
     EventsHandled, Counter, "backendai_events_total", "result=\"handled\"", "Agents' events, by what became of them.";
     EventsIgnored, Counter, "backendai_events_total", "result=\"ignored\"", "Agents' events, by what became of them.";
+    EventsStray, Counter, "backendai_events_total", "result=\"unknown-kernel\"", "Agents' events, by what became of them.";
+    EventsFailed, Counter, "backendai_events_total", "result=\"failed\"", "Agents' events, by what became of them.";
     EventsMalformed, Counter, "backendai_events_total", "result=\"malformed\"", "Agents' events, by what became of them.";
     EventsRefused, Counter, "backendai_events_total", "result=\"refused\"", "Agents' events, by what became of them.";
     Heartbeats, Counter, "backendai_heartbeats_total", "", "Agents' heartbeats.";

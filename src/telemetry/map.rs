@@ -61,6 +61,8 @@ enum Field {
     State,
     StartedMs,
     Core,
+    /// Of the map as a whole: in its first block alone.
+    Workers,
 }
 
 thread_local! {
@@ -136,6 +138,17 @@ impl CountersMap {
     /// How many slots there is room for.
     pub fn slots(self) -> usize {
         self.words.len() / (2 * BLOCK)
+    }
+
+    /// Notes how many workers this gateway is to have: their number can change while they run.
+    pub fn set_workers(self, count: usize) {
+        self.of_generation(0).set(0, Field::Workers, count as u64);
+    }
+
+    /// How many workers this gateway is to have; at least one.
+    pub fn workers(self) -> usize {
+        let noted = self.block(0, 0).map_or(0, |block| block.word(Field::Workers as usize));
+        usize::try_from(noted).unwrap_or(usize::MAX).max(1)
     }
 
     /// The same map for a worker of the other, or the same, `generation` (0 or 1).
@@ -313,6 +326,17 @@ mod tests {
         assert_eq!((block.buckets(3)[0], block.buckets(3)[1]), (1, 1));
         assert_eq!(block.classes(MAX_ROUTES - 1), [1, 0, 0, 0, 0]);
         assert_eq!((block.core(), block.state()), (None, WorkerState::Starting));
+    }
+
+    #[test]
+    fn every_process_reads_how_many_workers_there_are_now() {
+        let map = CountersMap::private(2);
+        assert_eq!(map.workers(), 1);
+        map.of_generation(1).set_workers(5);
+        map.started(0, 7, None, 1);
+        assert_eq!((map.workers(), map.of_generation(1).workers()), (5, 5));
+        map.set_workers(2);
+        assert_eq!((map.workers(), map.used().count()), (2, 1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod workers;
 
 pub use counters::{Counter, Kind, reference};
 pub use histogram::quantile;
-pub use log::init_logging;
+pub use log::{init_logging, set_verbosity};
 pub use map::{
     CountersMap, MAX_ROUTES, SLOTS_MAX, WorkerState, add, attach, count, map_words, observe_request, set_gauge, sub,
 };

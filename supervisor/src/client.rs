@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::{
     control::{self, Reply, ask},
     options::{Command, ConfigCommand, Options, kept_line},
+    preflight,
 };
 
 /// Asks the gateway of these options, and prints what it says.
@@ -18,22 +20,36 @@ use crate::{
 /// # Errors
 /// One line: there is none, or it does not do it.
 pub fn run(command: &Command, options: &Options) -> Result<ExitCode, String> {
-    let socket = options.gateway.control_socket();
-    let asked = ask(&socket, request(command));
+    let asked = reach(&options.gateway.control_sockets(), request(command));
     let text = match (command, asked) {
         (_, Ok(reply)) if !reply.ok => return Err(reply.message),
         (Command::Status { output }, Ok(reply)) if output == "table" => table(&reply.data),
         (Command::Status { .. }, Ok(reply)) => format!("{:#}", reply.data),
         (_, Ok(Reply { data: Value::String(text), .. })) => text,
         (_, Ok(reply)) => reply.message,
-        // The options were parsed on the way here, and the gateway is not needed to show them.
-        (Command::Config(ConfigCommand::Check), Err(_)) => kept_line(&[]),
-        (Command::Config(ConfigCommand::Show), Err(_)) => options.shown.clone(),
-        (_, Err(error)) => return Err(format!("no gateway answers at {}: {error}", socket.display())),
+        // The options were parsed on the way here, and the gateway is not needed to look at them.
+        (Command::Config(ConfigCommand::Check), Err(_)) => {
+            preflight::options(&options.gateway).map_err(|problem| problem.to_string())?;
+            kept_line(&[])
+        }
+        (Command::Config(ConfigCommand::Show), Err(_)) => options.shown.to_string(),
+        (_, Err(why)) => return Err(why),
     };
     // Whoever closed our output has read enough.
     let _ = writeln!(io::stdout(), "{}", text.trim_end());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the first of these sockets behind which there is a gateway.
+fn reach(sockets: &[PathBuf], command: control::Command) -> Result<Reply, String> {
+    let mut tried = Vec::new();
+    for socket in sockets {
+        match ask(socket, command) {
+            Ok(reply) => return Ok(reply),
+            Err(error) => tried.push(format!("at {}: {error}", socket.display())),
+        }
+    }
+    Err(format!("no gateway answers {}", tried.join(", nor ")))
 }
 
 fn request(command: &Command) -> control::Command {
@@ -87,7 +103,27 @@ fn table(status: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
+
+    #[test]
+    fn a_gateway_is_found_in_whichever_folder_it_put_its_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let [none, dead, alive] = ["none.sock", "dead.sock", "alive.sock"].map(|name| folder.path().join(name));
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        let why = reach(&[none.clone(), dead.clone()], control::Command::Status).unwrap_err();
+        assert!(why.contains("none.sock") && why.contains("dead.sock"), "{why}");
+        let mut control = control::Control::listen(alive.clone()).unwrap();
+        let asking = thread::spawn(move || reach(&[none, dead, alive], control::Command::Status).unwrap());
+        let asked = loop {
+            if let Some(asked) = control.commands().first().copied() {
+                break asked;
+            }
+        };
+        control.reply(asked, &Reply::done("here"));
+        assert_eq!(asking.join().unwrap().message, "here");
+    }
 
     #[test]
     fn a_table_has_a_line_for_each_worker() {

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -17,6 +17,7 @@ use std::{
 
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::preflight::Problem;
 
@@ -86,12 +87,34 @@ const CLIENTS_MAX: usize = 64;
 /// How long a client that does not read its reply may hold up the supervisor.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Asks the supervisor behind the socket at `path`, and waits for its reply.
+/// How long a supervisor that does nothing else may take to reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long replacing all workers may take.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Asks the supervisor behind the socket at `path`, and waits for its reply, for a time that depends on the command.
 ///
 /// # Errors
-/// Nobody listens there, or goes away without a reply.
+/// Nobody listens there, or goes away without a reply, or takes too long.
 pub fn ask(path: &Path, command: Command) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(path)?;
+    let limit = if command == Command::Reload { RELOAD_TIMEOUT } else { REPLY_TIMEOUT };
+    ask_within(limit, path, command).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let why = format!("it has not replied within {} s", limit.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, why)
+        }
+        _ => error,
+    })
+}
+
+fn ask_within(limit: Duration, path: &Path, command: Command) -> io::Result<Reply> {
+    // One that has stopped takes no connection once its queue is full.
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(limit))?;
+    socket.set_read_timeout(Some(limit))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    let mut stream = UnixStream::from(OwnedFd::from(socket));
     let mut line = serde_json::to_vec(&command)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -294,6 +317,15 @@ mod tests {
         });
         let reply = client.join().unwrap();
         assert_eq!((reply.ok, reply.data["workers"].as_u64()), (true, Some(7)));
+    }
+
+    #[test]
+    fn one_that_does_not_reply_is_not_waited_for_for_ever() {
+        let (_folder, path) = socket();
+        let control = Control::listen(path.clone()).unwrap();
+        let error = ask_within(Duration::from_millis(50), &path, Command::Status).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(control);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Notify {
         self.watchdog.filter(|interval| !interval.is_zero()).map(|interval| interval / 2)
     }
 
-    /// Every slot serves.
+    /// The start, or a reload, is over.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }

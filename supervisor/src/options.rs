@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, sync::Arc};
 
-use backendai::config::{self, Failure, Gateway};
+use backendai::config::{self, Failure, Gateway, Shown};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 /// The command line.
@@ -63,7 +63,7 @@ pub struct Options {
     /// The options.
     pub gateway: Arc<Gateway>,
     /// All of them with their origins, without secrets.
-    pub shown: String,
+    pub shown: Shown,
 }
 
 /// Parses a command line.
@@ -71,10 +71,10 @@ pub struct Options {
 /// # Errors
 /// Help was asked for, or something is unknown or bad.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Options, Option<Command>), Failure> {
-    let matches = config::resolve(Cli::command(), args)?;
+    let (matches, shown) = config::resolve_shown(Cli::command(), args)?;
     let gateway = Arc::new(Gateway::from_matches(&matches)?);
     let cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::Bad(error.to_string()))?;
-    Ok((Options { gateway, shown: config::show(&Cli::command(), &matches) }, cli.command))
+    Ok((Options { gateway, shown }, cli.command))
 }
 
 /// The new options, but those that need a restart as they were before, and the names of these that differ.
@@ -99,7 +99,11 @@ pub fn merged(before: &Options, new: Options) -> (Options, Vec<&'static str>) {
     gateway.connections.namespace.clone_from(&old.connections.namespace);
     gateway.control_socket.clone_from(&old.control_socket);
     gateway.engine = old.engine;
-    (Options { gateway: Arc::new(gateway), shown: new.shown }, kept)
+    let mut shown = new.shown;
+    for long in kept.iter().flat_map(|names| names.split(", ")).filter_map(|flag| flag.strip_prefix("--")) {
+        shown.keep(long, &before.shown);
+    }
+    (Options { gateway: Arc::new(gateway), shown }, kept)
 }
 
 /// A line on options that were not taken over.
@@ -137,6 +141,8 @@ mod tests {
         let (after, kept) = merged(&before, options(&["--service-port", "9001", "--max-body", "5"]));
         assert_eq!(kept, ["--service-ip, --service-port"]);
         assert_eq!((after.gateway.service_addr().port(), after.gateway.max_body), (9000, 5));
+        let shown = after.shown.to_string();
+        assert!(shown.contains("service-port = \"9000\"") && shown.contains("max-body = \"5\""), "{shown}");
         let (_, kept) = merged(&before, options(&["--service-port", "9000", "--debug"]));
         assert_eq!(kept_line(&kept), "the options are right");
     }

@@ -14,6 +14,7 @@ use std::{
 use backendai::{
     config::Gateway,
     engine::{Engine, EngineChoice},
+    http::Tls,
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -121,6 +122,26 @@ pub fn cores(config: &Gateway) -> Result<(Vec<usize>, usize), Problem> {
     }
     let count = config.workers.map_or(cores.len(), usize::from).max(1);
     Ok((cores, count))
+}
+
+/// What of the options can be looked at without starting anything: the cores, the certificate and its key.
+///
+/// # Errors
+/// The first of it that cannot be used.
+pub fn options(config: &Gateway) -> Result<(), Problem> {
+    cores(config).map(drop).and_then(|()| tls(config))
+}
+
+/// Looks at the certificate and its key as every worker will load them.
+///
+/// # Errors
+/// They cannot be read, or do not belong together.
+pub fn tls(config: &Gateway) -> Result<(), Problem> {
+    let (Some(cert), Some(key)) = (&config.ssl_cert, &config.ssl_key) else { return Ok(()) };
+    Tls::load(cert, key).map(drop).map_err(|error| Problem {
+        what: error.to_string(),
+        mend: "correct --ssl-cert and --ssl-key, or these files".to_owned(),
+    })
 }
 
 /// Runs `look` in a process of its own, as it needs threads and the supervisor must have none, and

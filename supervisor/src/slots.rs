@@ -190,6 +190,13 @@ impl Slots {
         self.slots.iter().all(|slot| slot.closing || slot.ready().is_some())
     }
 
+    /// Whether every slot's first worker serves or has failed, and at least one serves.
+    pub fn is_started(&self) -> bool {
+        let mut used = self.slots.iter().filter(|slot| !slot.closing);
+        let tried = |slot: &Slot| slot.ready().is_some() || slot.failures > 0;
+        used.clone().all(tried) && used.any(|slot| slot.ready().is_some())
+    }
+
     /// Whether workers are being replaced.
     pub fn is_rolling(&self) -> bool {
         self.rolling.is_some()

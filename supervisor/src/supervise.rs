@@ -65,6 +65,7 @@ struct Supervisor<W> {
     policy: fn(Duration) -> Policy,
     engine: Engine,
     cores: Vec<usize>,
+    before: Option<Before>,
     addresses: Addresses,
     listeners: BTreeMap<usize, SlotListeners>,
     map: CountersMap,
@@ -77,6 +78,15 @@ struct Supervisor<W> {
     fed: Instant,
     ready: bool,
     status: Option<u8>,
+}
+
+/// What was in force before a reload: it is again if a new worker fails, since a worker that dies later has to be
+/// replaced by one that starts.
+struct Before {
+    options: Options,
+    cores: Vec<usize>,
+    /// How many slots there were, and how many the reload made of them.
+    counts: (usize, usize),
 }
 
 struct Process {
@@ -111,6 +121,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         let mut problems: Vec<Problem> = addresses.problems();
         problems.extend(control::problem(&config.control_socket()));
         problems.extend(preflight::descriptors().err());
+        problems.extend(preflight::tls(&config).err());
         problems.extend(preflight::stores(|| look(&config)));
         let (engine, (cores, count)) = match (engine, cores) {
             (Ok(engine), Ok(cores)) if problems.is_empty() => (engine, cores),
@@ -126,6 +137,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         Ok(Supervisor {
             engine,
             cores,
+            before: None,
             addresses,
             listeners: listeners.collect::<Result<_, _>>().map_err(|error| one("cannot listen", error))?,
             map: shared::counters_map().map_err(|error| one("no shared memory", error))?,
@@ -159,6 +171,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
             self.wait();
             self.read_ready();
             self.read_signals();
+            self.tell_started();
             self.read_commands();
         }
     }
@@ -205,11 +218,20 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         for id in ready {
             self.tell(Event::Ready(id));
         }
-        if !self.ready && self.slots.all_ready() {
-            self.ready = true;
-            tracing::info!(workers = self.slots.count(), "all workers serve");
-            self.notify.ready(&self.line());
+    }
+
+    /// Says so once when the start is over: one worker is enough to serve, and what is wrong with others may need an
+    /// operator, who should not find the whole gateway ended for it.
+    fn tell_started(&mut self) {
+        if self.ready || self.slots.is_stopping() || !self.slots.is_started() {
+            return;
         }
+        self.ready = true;
+        match self.slots.all_ready() {
+            true => tracing::info!(workers = self.slots.count(), "all workers serve"),
+            false => tracing::warn!(workers = self.slots.count(), "some workers serve, the others are tried again"),
+        }
+        self.notify.ready(&self.line());
     }
 
     fn read_signals(&mut self) {

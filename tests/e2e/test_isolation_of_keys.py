@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from api import eventually
+from api import A_SECOND, eventually
 from cluster import ROOT
 from upload import upload
 from websocket import request
@@ -121,7 +121,7 @@ def test_a_key_that_was_switched_off_loses_its_sessions(cluster, client, owned, 
     cluster.sql(f"UPDATE keypairs SET is_active = false WHERE access_key = '{client.access_key}'")
     try:
         # Workers hear of it within a second.
-        eventually(lambda: {client.info(owned).status for _ in range(16)} == {401})
+        eventually(lambda: {client.info(owned).status for _ in range(16)} == {401}, seconds=A_SECOND)
         assert send(client, owned, name).problem == (401, "auth-failed")
     finally:
         cluster.sql(f"UPDATE keypairs SET is_active = true WHERE access_key = '{client.access_key}'")

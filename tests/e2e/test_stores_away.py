@@ -70,6 +70,36 @@ def test_the_limit_holds_while_redis_is_away(cluster):
     assert sum(authorize(client).status == 200 for _ in range(120)) <= 60 - seen.count(200)
 
 
+def test_the_limit_holds_after_workers_were_added_and_redis_went_away(cluster):
+    """The first workers were started when there were two; a share is that of four from when there are four."""
+
+    def resize(count):
+        done = cluster.program("backendai-gateway", "resize", str(count))
+        assert done.returncode == 0, done
+        eventually(lambda: [worker["state"] for worker in cluster.workers()] == ["ready"] * count)
+        eventually(lambda: f'"workers":{count}' in "".join(cluster.etcd("get", "nodes/gateways/", "--prefix")))
+
+    client = cluster.new_key(rate_limit=100)
+    resize(4)
+    try:
+        eventually(lambda: all(value for value in cluster.metric("backendai_store_up", store="redis").values()))
+        assert statuses(client, 60) == {200}
+        asked = cluster.metric("backendai_rate_round_trips_total")
+        assert len(asked) == 4
+        eventually(
+            lambda: all(
+                now >= asked[worker] + 2 for worker, now in cluster.metric("backendai_rate_round_trips_total").items()
+            )
+        )
+        with cluster.without("redis"):
+            missing(cluster)
+            seen = [authorize(client).status for _ in range(200)]
+            assert set(seen) == {200, 429} and seen.count(200) <= 40, seen.count(200)
+        cluster.ready()
+    finally:
+        resize(2)
+
+
 def test_postgresql_away(cluster, known):
     token = known.started()
     known.run(token, "x = 'kept'")

@@ -4,6 +4,7 @@
     zmtp_peer.py pinging_router     the same, and closes connections that leave its PINGs unanswered
     zmtp_peer.py kernel             a kernel's terminal: says `port IN OUT`, publishes what it reads, twice
     zmtp_peer.py push ADDR AGENT N  pushes a heartbeat, N kernels' events and the agent's end, then ends
+    zmtp_peer.py stream ADDR AGENT  pushes the end of each kernel that standard input names, says `sent N` at its end
     zmtp_peer.py dealer ADDR        calls the agent at ADDR and checks its answers; ends with 0 if all is well
     zmtp_peer.py sub ADDR PREFIX    subscribes, says `got TEXT` for one message, then ends
 """
@@ -90,6 +91,19 @@ def push(context, addr, agent, count):
     context.term()
 
 
+def stream(context, addr, agent):
+    socket = context.socket(zmq.PUSH)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.connect(addr)
+    sent = 0
+    for line in sys.stdin:
+        socket.send_multipart([b"kernel_terminated", agent.encode(), msgpack.packb((line.strip(), "numbered", None))])
+        sent += 1
+    socket.close(linger=20_000)
+    context.term()
+    say("sent", sent)
+
+
 def dealer(context, addr):
     socket = context.socket(zmq.DEALER)
     socket.connect(addr)
@@ -120,5 +134,5 @@ def sub(context, addr, prefix):
 
 
 if __name__ == "__main__":
-    roles = [router, pinging_router, kernel, push, dealer, sub]
+    roles = [router, pinging_router, kernel, push, stream, dealer, sub]
     {role.__name__: role for role in roles}[sys.argv[1]](zmq.Context(), *sys.argv[2:])

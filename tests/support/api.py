@@ -12,6 +12,10 @@ from sign import LATEST, signed_headers
 
 JSON = "application/json"
 
+# "Within a second", as changes of keys and images are promised to be seen, in seconds: what is over is for the requests
+# by which a test looks, on a busy machine. Ten times as long would show nothing.
+A_SECOND = 3
+
 
 class Answer:
     """Status, headers (case-insensitive) and body of one response."""
@@ -45,23 +49,34 @@ class Answer:
 
 
 class Client:
-    """Signs as one key pair. A connection of its own for each request, unless `keep_alive`."""
+    """Signs as one key pair. A connection of its own for each request, unless `keep_alive`; over `tls`, an SSLContext,
+    where one is given."""
 
-    def __init__(self, endpoint, access_key=None, secret_key=None, *, version=LATEST, keep_alive=False, timeout=60):
+    def __init__(
+        self, endpoint, access_key=None, secret_key=None, *, version=LATEST, keep_alive=False, timeout=60, tls=None
+    ):
         self.host = endpoint.removeprefix("http://")
+        self.tls = tls
         self.access_key = access_key
         self.secret_key = secret_key
         self.version = version
         self.timeout = timeout
-        self.kept = http.client.HTTPConnection(self.host, timeout=timeout) if keep_alive else None
+        self.kept = self.connection() if keep_alive else None
+
+    def connection(self):
+        """A new one, which connects when it is first used."""
+        if self.tls:
+            return http.client.HTTPSConnection(self.host, timeout=self.timeout, context=self.tls)
+        return http.client.HTTPConnection(self.host, timeout=self.timeout)
 
     def as_version(self, version):
         """The same key, speaking another version of the API."""
-        return Client(f"http://{self.host}", self.access_key, self.secret_key, version=version, timeout=self.timeout)
+        key = self.access_key, self.secret_key
+        return Client(self.host, *key, version=version, timeout=self.timeout, tls=self.tls)
 
     def plain(self, method, target, body=b"", headers=None):
         """A request with exactly these headers, and those that HTTP needs."""
-        connection = self.kept or http.client.HTTPConnection(self.host, timeout=self.timeout)
+        connection = self.kept or self.connection()
         try:
             connection.request(method, target, body, headers or {})
             response = connection.getresponse()
@@ -137,11 +152,13 @@ def text_of(console, stream="stdout"):
 
 
 class Raw:
-    """A bare connection: bytes out, bytes in."""
+    """A bare connection: bytes out, bytes in; within TLS where an SSLContext is given."""
 
-    def __init__(self, host, timeout=30):
+    def __init__(self, host, timeout=30, tls=None):
         name, _, port = host.partition(":")
         self.socket = socket.create_connection((name, int(port)), timeout=timeout)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=name)
         self.reader = self.socket.makefile("rb")
 
     def __enter__(self):

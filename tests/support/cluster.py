@@ -179,6 +179,10 @@ class Cluster:
         log = self.data / "log" / f"{name}.log"
         eventually(lambda: text in log.read_text(errors="replace"))
 
+    def operators(self):
+        """A client of the operator's listener."""
+        return Client(f"http://127.0.0.1:{self.settings['BACKEND_ADMIN_PORT']}")
+
     def admin(self, path):
         """GET on the operator's listener: (status, text)."""
         url = f"http://127.0.0.1:{self.settings['BACKEND_ADMIN_PORT']}{path}"

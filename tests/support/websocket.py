@@ -30,7 +30,7 @@ def request(client, target, *, signed=True, method="GET", **headers):
         everything |= signed_headers(method, target, client.host, client.access_key, client.secret_key, body=b"")
     everything |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in everything.items() if value is not None)
-    raw = Raw(client.host, timeout=30)
+    raw = Raw(client.host, timeout=30, tls=client.tls)
     raw.send(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode())
     return raw, raw.receive()
 

@@ -43,6 +43,14 @@ impl Role {
         self.campaign || self.publish.is_some()
     }
 
+    /// Takes note of how many workers the node has; another number is announced.
+    pub fn has_workers(&mut self, count: u32) {
+        if let Some(node) = self.publish.as_mut().filter(|node| node.workers != count) {
+            node.workers = count;
+            self.announced = false;
+        }
+    }
+
     /// What to write now.
     pub fn due(&self, tree: &Tree, snapshot: &Snapshot) -> Vec<Duty> {
         let mut due = Vec::new();

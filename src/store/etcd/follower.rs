@@ -100,7 +100,11 @@ impl Follower {
         backoff.reset();
         let mut renewal = tokio::time::interval(RENEW_EVERY);
         renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut workers = self.shared.workers();
         loop {
+            if let Some(count) = *workers.borrow_and_update() {
+                self.role.has_workers(count);
+            }
             self.attend(&mut session).await?;
             tokio::select! {
                 batch = session.watch.next() => {
@@ -108,6 +112,8 @@ impl Follower {
                         self.publish(&mut session);
                     }
                 }
+                // Fails only where the sender is gone, which is ours.
+                _ = workers.changed() => {}
                 _ = renewal.tick() => self.renew(&mut session).await?,
             }
         }

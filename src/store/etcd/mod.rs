@@ -140,6 +140,11 @@ impl Etcd {
         self.shared.leads(Instant::now())
     }
 
+    /// Says how many workers this node has, for its entry if this process publishes it.
+    pub fn set_workers(&self, count: u32) {
+        self.shared.set_workers(count);
+    }
+
     /// Waits for the first snapshot. Works on any executor.
     pub fn wait_ready(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut published = self.shared.published();

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::snapshot::Snapshot;
 
-/// Written by the thread, read by the worker.
+/// Written by the thread, read by the worker; but the number of workers the other way.
 pub(super) struct Shared {
     snapshot: ArcSwap<Snapshot>,
     healthy: AtomicBool,
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     epoch: Instant,
     /// How many snapshots were published.
     published: watch::Sender<u64>,
+    /// How many workers the node has; none until the worker says so.
+    workers: watch::Sender<Option<u32>>,
 }
 
 // === impl Shared ===
@@ -35,6 +37,7 @@ impl Shared {
             leads_until: AtomicU64::new(0),
             epoch: Instant::now(),
             published: watch::Sender::new(0),
+            workers: watch::Sender::new(None),
         }
     }
 
@@ -57,6 +60,14 @@ impl Shared {
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);
         self.published.send_modify(|count| *count += 1);
+    }
+
+    pub fn workers(&self) -> watch::Receiver<Option<u32>> {
+        self.workers.subscribe()
+    }
+
+    pub fn set_workers(&self, count: u32) {
+        self.workers.send_if_modified(|known| known.replace(count) != Some(count));
     }
 
     /// The connection is up.

@@ -3,6 +3,7 @@
 use rmpv::Value;
 
 use super::{EventError, value};
+use crate::config::HostPort;
 
 /// The member that says that folders can be mounted read-only.
 const READ_ONLY_MOUNTS: &str = "read_only_mounts";
@@ -14,7 +15,7 @@ pub struct Heartbeat {
     pub ip: String,
     /// Where it runs, such as `local/unknown`.
     pub region: String,
-    /// Where it takes calls: `tcp://ip:port`.
+    /// Where it takes calls: `tcp://ip:port`; empty if it did not say.
     pub addr: String,
     /// Memory for kernels, in MiB.
     pub mem_slots: i64,
@@ -34,11 +35,20 @@ pub struct Heartbeat {
 // === impl Heartbeat ===
 
 impl Heartbeat {
+    /// The same, with a place for calls: its address and this port, if it did not say where.
+    #[must_use]
+    pub fn or_at(mut self, port: u16) -> Heartbeat {
+        if self.addr.is_empty() {
+            self.addr = format!("tcp://{}", HostPort { host: self.ip.clone(), port });
+        }
+        self
+    }
+
     pub(super) fn from_value(map: Value) -> Result<Heartbeat, EventError> {
         Ok(Heartbeat {
             ip: text(&map, "ip", 64)?,
             region: text(&map, "region", 64)?,
-            addr: text(&map, "addr", 128)?,
+            addr: if is_said(&map, "addr") { text(&map, "addr", 128)? } else { String::new() },
             mem_slots: slots(&map, "mem_slots", value::as_i64)?,
             cpu_slots: slots(&map, "cpu_slots", value::as_f64)?,
             gpu_slots: slots(&map, "gpu_slots", value::as_f64)?,
@@ -68,6 +78,10 @@ impl Heartbeat {
         }
         Value::Map(pairs)
     }
+}
+
+fn is_said(map: &Value, key: &str) -> bool {
+    value::get(map, key).is_some_and(|value| !value.is_nil())
 }
 
 /// A text of at most as many characters as the database's column has.

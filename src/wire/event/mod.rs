@@ -93,6 +93,17 @@ impl Event {
         Ok(Event { agent, kind: EventKind::parse(name, args)? })
     }
 
+    /// The same, where a heartbeat without a place for calls means this port of its address.
+    #[must_use]
+    pub fn with_agent_port(self, port: u16) -> Event {
+        match self {
+            Event { agent, kind: EventKind::Heartbeat(beat) } => {
+                Event { agent, kind: EventKind::Heartbeat(beat.or_at(port)) }
+            }
+            other => other,
+        }
+    }
+
     /// The frames of this event.
     pub fn frames(&self) -> [Vec<u8>; 3] {
         let args = value::encode(&Value::Array(self.kind.args()));

@@ -48,6 +48,25 @@ fn a_heartbeat_of_release_1_0_has_no_images() {
 }
 
 #[test]
+fn an_agent_that_says_only_its_address_is_called_at_the_usual_port() {
+    let beat = |ip: &str, addr: Value| {
+        let said = EventKind::Heartbeat(Heartbeat { ip: ip.into(), ..heartbeat() }).args();
+        let Some(Value::Map(mut pairs)) = said.into_iter().next() else { panic!("no map") };
+        pairs.retain(|(key, _)| key.as_str() != Some("addr"));
+        pairs.push(("addr".into(), addr));
+        let kind = parse("instance_heartbeat", &value::encode(&Value::Array(vec![Value::Map(pairs)])));
+        kind.map(|kind| match (Event { agent: "i-1".into(), kind }.with_agent_port(6001)).kind {
+            EventKind::Heartbeat(beat) => beat.addr,
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(beat("10.0.0.7", Value::Nil).unwrap(), "tcp://10.0.0.7:6001");
+    assert_eq!(beat("fd00::7", Value::Nil).unwrap(), "tcp://[fd00::7]:6001");
+    assert_eq!(beat("10.0.0.7", "tcp://10.0.0.8:7".into()).unwrap(), "tcp://10.0.0.8:7");
+    assert_eq!(beat("10.0.0.7", 7.into()), Err(EventError::Argument("addr")));
+}
+
+#[test]
 fn a_heartbeat_of_release_1_3_has_images() {
     // The recorded one, its images cut to 4 bytes.
     let args = concat!(

@@ -26,7 +26,10 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
     pub(super) fn tell(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            for action in self.slots.on(self.origin.elapsed(), event) {
+            let actions = self.slots.on(self.origin.elapsed(), event);
+            // Before anything is done: workers divide by it what may be admitted while Redis is away.
+            self.map.set_workers(self.slots.count());
+            for action in actions {
                 events.extend(self.act(action));
             }
         }
@@ -44,7 +47,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
                 }
             }
             Action::Kill(id) => self.signal(id, Signal::SIGKILL),
-            Action::Report(report) => self.tell_operator(report),
+            Action::Report(report) => return self.tell_operator(report),
             Action::Finish(status) => self.status = Some(status),
         }
         None
@@ -72,13 +75,13 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         };
         let core = self.cores.get(slot % self.cores.len().max(1)).copied();
         let counters = self.map.of_generation(generation);
-        let (slots, engine, config) = (self.slots.count(), self.engine, Arc::clone(&self.options.gateway));
+        let (engine, config) = (self.engine, Arc::clone(&self.options.gateway));
         let worker = &self.worker;
         spawn(Surroundings { core, keep: &listeners.all() }, move |inherited| {
             counters.started(slot, std::process::id(), core, unix_ms());
             let Inherited { pipe: ready, kept } = inherited;
             let Ok([api, events, admin]) = <[_; 3]>::try_from(kept) else { return ExitCode::FAILURE };
-            worker(Seat { slot, slots, engine, config, listeners: Listeners { api, events, admin }, ready, counters })
+            worker(Seat { slot, engine, config, listeners: Listeners { api, events, admin }, ready, counters })
         })
     }
 
@@ -89,7 +92,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
         }
     }
 
-    pub(super) fn tell_operator(&mut self, report: Report) {
+    pub(super) fn tell_operator(&mut self, report: Report) -> Option<Event> {
         match report {
             Report::Died { slot, served, pause } => {
                 self.map.add(slot, Counter::WorkerRestarts, 1);
@@ -101,14 +104,21 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
             Report::GaveUp => tracing::error!("no worker starts, giving up; the lines above say why"),
             Report::Reloaded => {
                 tracing::info!("all workers are replaced");
+                self.before = None;
                 self.reload_ended(&Reply::done("all workers are replaced"));
             }
             Report::ReloadFailed { slot } => {
-                let why = format!("the new worker of slot {slot} failed; it and the slots after it keep the old ones");
+                let why = format!(
+                    "the new worker of slot {slot} failed; it and the slots after it keep the old ones, and \
+                                   the options before the reload are in force again"
+                );
                 tracing::error!(slot, "{why}");
+                let resized = self.put_back();
                 self.reload_ended(&Reply::failed(why));
+                return resized;
             }
         }
+        None
     }
 
     pub(super) fn reload_ended(&mut self, reply: &Reply) {

@@ -1,10 +1,10 @@
 //! What an operator asks for, by signal or over the control socket.
 
-use std::process::ExitCode;
+use std::{mem, process::ExitCode};
 
 use backendai::{telemetry, worker::Seat};
 
-use super::{DRAIN_GRACE, Supervisor};
+use super::{Before, DRAIN_GRACE, Supervisor};
 use crate::{
     control::{Asked, Command, Reply},
     options::{self, Options},
@@ -16,7 +16,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
     pub(super) fn obey(&mut self, asked: Asked) {
         let reply = match asked.command {
             Command::Status => Reply::with(self.report()),
-            Command::ConfigShow => Reply::with(self.options.shown.clone().into()),
+            Command::ConfigShow => Reply::with(self.options.shown.to_string().into()),
             Command::ConfigCheck => match self.reloadable() {
                 Ok((_, kept)) => Reply::done(options::kept_line(&kept)),
                 Err(why) => Reply::failed(why),
@@ -57,7 +57,7 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
     /// The options as they are now, those that need a restart as they were, and the names of these.
     pub(super) fn reloadable(&self) -> Result<(Options, Vec<&'static str>), String> {
         let (options, kept) = options::merged(&self.options, (self.reread)()?);
-        preflight::cores(&options.gateway).map_err(|problem| problem.to_string())?;
+        preflight::options(&options.gateway).map_err(|problem| problem.to_string())?;
         Ok((options, kept))
     }
 
@@ -72,14 +72,36 @@ impl<W: Fn(Seat) -> ExitCode> Supervisor<W> {
             tracing::warn!("{}", options::kept_line(&kept));
         }
         self.notify.reloading();
-        self.slots.set_policy((self.policy)(options.gateway.drain_timeout + DRAIN_GRACE));
-        (self.options, self.cores) = (options, cores);
+        let counts = (self.slots.count(), if count == before { self.slots.count() } else { count });
+        let (options, cores) = self.put_in_force(options, cores);
+        // A reload upon one that is under way: what all workers last served with is what is known to start.
+        self.before.get_or_insert(Before { options, cores, counts }).counts.1 = counts.1;
         if count != before {
             self.resize(count);
         }
         tracing::info!("replacing all workers");
         self.tell(Event::Reload);
         Ok(())
+    }
+
+    /// Puts options in force for every worker that starts from now on, and gives back those that were.
+    fn put_in_force(&mut self, options: Options, cores: Vec<usize>) -> (Options, Vec<usize>) {
+        self.slots.set_policy((self.policy)(options.gateway.drain_timeout + DRAIN_GRACE));
+        // Workers are forked with it.
+        telemetry::set_verbosity(options.gateway.verbose, options.gateway.debug);
+        (mem::replace(&mut self.options, options), mem::replace(&mut self.cores, cores))
+    }
+
+    /// Puts back in force what was before the reload that failed; the slots that it added or took away follow.
+    pub(super) fn put_back(&mut self) -> Option<Event> {
+        let Before { options, cores, counts: (before, reloaded) } = self.before.take()?;
+        self.put_in_force(options, cores);
+        // Whoever asked for another number meanwhile has it.
+        if before == reloaded || self.slots.count() != reloaded {
+            return None;
+        }
+        self.listeners.retain(|slot, _| *slot < before);
+        Some(Event::Resize(before))
     }
 
     /// The state in a line.

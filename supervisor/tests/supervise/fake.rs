@@ -63,6 +63,7 @@ fn worker(seat: Seat) -> ExitCode {
     let word = seat.config.docker_registry.clone().unwrap_or_default();
     match word.as_str() {
         "fail" => return ExitCode::FAILURE,
+        "half" if seat.slot > 0 => return ExitCode::FAILURE,
         "panic" => panic!("as asked"),
         "hang" => loop {
             thread::park();
@@ -70,6 +71,7 @@ fn worker(seat: Seat) -> ExitCode {
         _ => {}
     }
     telemetry::attach(seat.counters, seat.slot);
+    tracing::debug!("the worker tells all");
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGTERM);
     mask.thread_block().unwrap();

@@ -54,9 +54,12 @@ const TESTS: &[(&str, fn())] = &[
     ("a_crash_loop_ends_with_status_1", a_crash_loop_ends_with_status_1),
     ("a_panic_is_a_failed_start", a_panic_is_a_failed_start),
     ("a_reload_reads_the_options_again", a_reload_reads_the_options_again),
+    ("a_reload_changes_how_much_is_logged", a_reload_changes_how_much_is_logged),
     ("a_reload_that_fails_keeps_the_workers", a_reload_that_fails_keeps_the_workers),
+    ("a_reload_that_fails_keeps_the_number_of_workers", a_reload_that_fails_keeps_the_number_of_workers),
     ("workers_can_be_added_and_taken_away", workers_can_be_added_and_taken_away),
     ("systemd_is_told_of_every_change", systemd_is_told_of_every_change),
+    ("systemd_is_told_when_one_worker_serves_and_the_others_fail", systemd_is_told_when_one_worker_serves),
     ("a_worker_has_no_descriptor_of_others", a_worker_has_no_descriptor_of_others),
 ];
 
@@ -200,6 +203,19 @@ fn a_reload_reads_the_options_again() {
     assert_eq!(gateway.get().1, "second");
 }
 
+fn a_reload_changes_how_much_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, "debug = false").unwrap();
+    let gateway = Gateway::start(&["--workers", "1", "--config", file.to_str().unwrap()]);
+    let told = || gateway.log().matches("the worker tells all").count();
+    for (debug, expected) in [(true, 1), (false, 1), (true, 2)] {
+        fs::write(&file, format!("debug = {debug}")).unwrap();
+        assert!(gateway.ask(Command::Reload).ok);
+        assert_eq!(told(), expected);
+    }
+}
+
 fn a_reload_that_fails_keeps_the_workers() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
@@ -213,6 +229,25 @@ fn a_reload_that_fails_keeps_the_workers() {
         gateway.wait_for("the old workers", |pids| *pids == before);
     }
     assert_eq!(gateway.pids_that_answer(2), before);
+    // One that is replaced later starts with what it had, and so does every worker of the slots that were added.
+    let victim = *before.first().unwrap();
+    kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
+    gateway.wait_for("another worker", |pids| pids.len() == 2 && !pids.contains(&victim));
+    gateway.until("running");
+    assert!(gateway.ask(Command::ConfigShow).data.as_str().unwrap().contains("docker-registry = \"good\""));
+    assert_eq!(gateway.pids_that_answer(2), gateway.pids());
+}
+
+fn a_reload_that_fails_keeps_the_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    fs::write(&file, "docker-registry = 'good'\nworkers = 2").unwrap();
+    let gateway = Gateway::start(&["--config", file.to_str().unwrap()]);
+    fs::write(&file, "docker-registry = 'fail'\nworkers = 3").unwrap();
+    assert!(!gateway.ask(Command::Reload).ok);
+    gateway.wait_for("two workers", |pids| pids.len() == 2);
+    gateway.until("running");
+    assert_eq!((gateway.status()["slots"].as_u64(), gateway.get().1), (Some(2), "good".to_owned()));
 }
 
 fn workers_can_be_added_and_taken_away() {
@@ -263,4 +298,19 @@ fn systemd_is_told_of_every_change() {
     gateway.signal(Signal::SIGTERM);
     next("STOPPING=1");
     assert_eq!(gateway.wait().code(), Some(0));
+}
+
+fn systemd_is_told_when_one_worker_serves() {
+    let folder = Rc::new(tempfile::tempdir().unwrap());
+    let path = folder.path().join("notify.sock");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let args = ["--workers", "2", "--docker-registry", "half"];
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let gateway = Gateway::launch_with(free_ports(), &folder, "log", &args, &variables);
+    let mut buffer = [0; 256];
+    let length = systemd.recv(&mut buffer).unwrap();
+    let told = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(told.starts_with("READY=1\n") && told.contains("1 of 2 workers serve"), "{told}");
+    assert_eq!(gateway.status()["slots"].as_u64(), Some(2));
 }

@@ -150,6 +150,16 @@ fn keys_that_are_removed_or_name_nobody_are_mended() {
 }
 
 #[test]
+fn another_number_of_workers_is_told() {
+    let rig = Rig::start();
+    let (watcher, a) = (rig.follow(), rig.publisher("a"));
+    shows(&watcher, "the entry", |it| it.gateways.contains_key("a"));
+    a.set_workers(5);
+    let seen = shows(&watcher, "the new number", |it| it.gateways["a"].workers == 5);
+    assert_eq!(seen.gateways["a"].events_addr, node("a").events_addr);
+}
+
+#[test]
 fn a_successor_on_the_same_node_keeps_the_entry_when_its_predecessor_ends() {
     let rig = Rig::start();
     let old = rig.publisher("a");
