@@ -129,7 +129,7 @@ def wrong_ones(right):
     yield changed("method", method="DELETE")
     yield changed("path", path=right["path"] + "x")
     yield changed("host", headers={"host": headers["host"] + "x"})
-    yield changed("content type", headers={"content_type": "text/plain"})
+    yield changed("content type", headers={"content_type": "text/html"})
     if "backendai_version" in headers:
         yield changed("version", headers={"backendai_version": "v2.20170315"})
         other = changed("version header")
