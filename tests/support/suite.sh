@@ -78,8 +78,8 @@ run_suite() {
         engine=$BACKEND_ENGINE
         stage 600 "released clients ($engine)" "$python" -m pytest -n 2 tests/sdk
         # They wait more than they work: each process has a cluster of its own. Beside each other on a small machine
-        # one may wait too short; it is run once more then, and the closing line says so.
-        stage 1800 "end to end ($engine)" "$python" -m pytest -n 3 --dist loadfile --reruns 1 tests/e2e
+        # one may wait too short; it is run once more then, and named at the end.
+        stage 1800 "end to end ($engine)" "$python" -m pytest -n 3 --dist loadfile --reruns 1 -rfER tests/e2e
     done
     counts=$(totals "$LOG")
     rm -f "$LOG"
