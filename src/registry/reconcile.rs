@@ -12,7 +12,7 @@ use super::{Error, Registry};
 use crate::store::postgres::reconcile::{self, SumOf};
 
 /// How often the leader looks.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(20);
 
 /// What the leader remembers from one look to the next.
 #[derive(Debug, Default)]

@@ -180,6 +180,6 @@ def test_the_leader_mends_a_sum_by_itself(cluster):
 
     before = len(told())
     agent = break_a_sum(cluster)
-    eventually(lambda: mended(cluster), seconds=150, every=2)
+    eventually(lambda: mended(cluster), seconds=100, every=2)
     (line,) = eventually(lambda: told()[before:])
     assert f"agent {agent}" in line and "512" in line

@@ -27,7 +27,7 @@ pub fn checks(database: Needed<'_, Client>) -> Checks<'_> {
 async fn wrong(client: &Client, kind: &str, well: &str) -> Outcome {
     let rows = client.query(FIND, &[]).await?;
     let wrong: Vec<_> = rows.iter().map(WrongSum::found).filter(|it| it.of.kind == kind).collect();
-    let mend = "backendai-manager doctor --fix; a gateway's leader does the same within two minutes";
+    let mend = "backendai-manager doctor --fix; a gateway's leader does the same within a minute";
     let found = wrong.into_iter().map(|it| {
         // Each is one that --fix mends, so that all are told.
         Finding { sum: Some(it.of.clone()), ..Finding::failed(it.to_string(), mend) }
