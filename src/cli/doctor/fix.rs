@@ -5,14 +5,17 @@ use tokio_postgres::Client;
 
 use super::finding::{Finding, State};
 use crate::{
-    cli::{CliError, audit::noted},
+    cli::{CliError, audit::noted, progress::Progress},
     store::postgres::reconcile::{MEND, SumOf, WrongSum},
 };
 
 /// Mends what can be mended, one after another. Each finding becomes what was done, or says why not.
 pub async fn mend(client: &Client, found: &mut [Finding]) {
-    for finding in found {
-        let Some(of) = finding.sum.clone() else { continue };
+    let sums = found.iter_mut().filter_map(|finding| Some((finding.sum.clone()?, finding)));
+    let sums: Vec<_> = sums.collect();
+    let bar = Progress::of_many("mending", sums.len());
+    for (done, (of, finding)) in sums.into_iter().enumerate() {
+        bar.at(done);
         match mend_one(client, &of, finding).await {
             Ok(what) => *finding = Finding { state: State::Mended, what, mend: String::new(), ..finding.clone() },
             Err(error) => finding.mend = format!("it could not be mended: {error}"),
