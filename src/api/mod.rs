@@ -242,7 +242,8 @@ impl Api {
             Access::Key | Access::Ticket => self.admit(request, route, found, version, context).await?,
         };
         match audit::action(&call, route) {
-            Some(action) => audit::noted(call, route, action).await,
+            // Seldom, and too large to be a part of every request's future.
+            Some(action) => Box::pin(audit::noted(call, route, action)).await,
             None => (route.handler)(call).await,
         }
     }
@@ -296,7 +297,8 @@ impl Api {
             (call.session, call.queries) = match verdict.session {
                 SessionCount::Total(queries) => (Some(session), queries),
                 _ => {
-                    let (session, queries) = self.registry.count_anew(&session).await.map_err(translate::to_problem)?;
+                    let (session, queries) =
+                        Box::pin(self.registry.count_anew(&session)).await.map_err(translate::to_problem)?;
                     (Some(session), queries)
                 }
             };

@@ -283,7 +283,10 @@ async fn answer<S: Service>(
     let client = service.client(peer.ip(), request.headers());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let request = Request::new(request, peer, client, id.clone(), leftovers);
-    let Served { mut answer, route, access_key } = match engine::caught(service.call(request)).await {
+    // In a box, since hyper keeps the space of this future as long as the connection: an idle one must not hold what
+    // a request needed.
+    let called = Box::pin(service.call(request));
+    let Served { mut answer, route, access_key } = match engine::caught(called).await {
         Ok(served) => served,
         Err(panic) => Served { answer: panicked(&id, &panic).into(), route: S::NO_ROUTE, access_key: None },
     };
