@@ -84,6 +84,11 @@ pub enum FromRunner {
         /// Whether for a password.
         password: bool,
     },
+    /// An interrupt ended the wait for input; the code may have caught it and go on.
+    Running {
+        /// The run.
+        run: Option<String>,
+    },
     /// A query or step is done.
     Done {
         /// The run.

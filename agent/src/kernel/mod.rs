@@ -323,6 +323,9 @@ impl Kernel {
             FromRunner::Waiting { run, password } => {
                 self.update(|runs| runs.on_waiting(run.as_deref().unwrap_or_default(), password));
             }
+            FromRunner::Running { run } => {
+                self.update(|runs| runs.on_waited(run.as_deref().unwrap_or_default()));
+            }
             FromRunner::Done { run, exit } => {
                 let files = self.new_outputs();
                 self.update(|runs| runs.on_done(&run, exit, files));

@@ -180,9 +180,7 @@ impl Runs {
     /// Gives the active run a line of input, if it waits for one.
     pub fn input(&mut self, run: &str, text: String) {
         if self.is_waiting(run) {
-            if let Some(active) = &mut self.active {
-                active.state = State::Running { step: None };
-            }
+            self.on_waited(run);
             self.jobs.push(ToRunner::Input { d: text });
         }
     }
@@ -196,6 +194,15 @@ impl Runs {
     pub fn on_waiting(&mut self, run: &str, password: bool) {
         if let Some(active) = self.active.as_mut().filter(|active| active.run == run) {
             active.state = State::Waiting { password };
+        }
+    }
+
+    /// The active run no longer waits: input came, or an interrupt.
+    pub fn on_waited(&mut self, run: &str) {
+        if self.is_waiting(run)
+            && let Some(active) = &mut self.active
+        {
+            active.state = State::Running { step: None };
         }
     }
 

@@ -89,6 +89,19 @@ fn input_goes_only_to_the_run_that_waits_for_it() {
 }
 
 #[test]
+fn an_interrupted_wait_for_input_is_no_longer_one() {
+    let mut runs = Runs::default();
+    query(&mut runs, "a");
+    runs.on_waiting("a", false);
+    runs.on_waited("b");
+    assert!(runs.is_waiting("a"), "another run's wait is not this one's");
+    runs.on_waited("a");
+    assert_eq!(runs.poll("a"), None);
+    runs.on_done("a", None, vec![]);
+    assert_eq!(runs.poll("a").unwrap().status, "finished");
+}
+
+#[test]
 fn a_dead_kernel_ends_all_its_runs_with_130() {
     let mut runs = Runs::default();
     query(&mut runs, "a");

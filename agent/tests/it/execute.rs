@@ -116,16 +116,32 @@ fn a_run_waits_for_input_and_passwords() {
     assert_eq!(status(&third), "waiting-input", "repeating `query` brings the input");
     let last = client.execute(&kernel, "ask", "input", "line", map([])).unwrap();
     assert_eq!(console(&last), pairs(&[("stdout", "hi Lee 6 line\n\n")]));
-    let waiting = client.execute(&kernel, "ask2", "query", "input()", map([])).unwrap();
-    assert_eq!(status(&waiting), "waiting-input");
-    client.call("interrupt_kernel", vec![kernel.as_str().into()]).unwrap();
-    let mut last = waiting;
-    wait_until("the end of the wait for input", || {
-        last = client.execute(&kernel, "ask2", "continue", "", map([])).unwrap();
-        status(&last) != "waiting-input"
-    });
-    let (console, last) = client.finish(&kernel, "ask2", last);
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_input() {
+    let world = World::start();
+    let mut client = world.client();
+    let kernel = client.create();
+    let interrupted = |client: &mut Client, run: &str, code: &str| {
+        let waiting = client.execute(&kernel, run, "query", code, map([])).unwrap();
+        assert_eq!(status(&waiting), "waiting-input");
+        client.call("interrupt_kernel", vec![kernel.as_str().into()]).unwrap();
+        let mut last = waiting;
+        wait_until("the end of the wait for input", || {
+            last = client.execute(&kernel, run, "continue", "", map([])).unwrap();
+            let waits = status(&last) == "waiting-input";
+            assert!(!waits || console(&last).is_empty(), "what comes after the wait is not told as if it went on");
+            !waits
+        });
+        client.finish(&kernel, run, last)
+    };
+    let (console, last) = interrupted(&mut client, "gone", "input()");
     assert_eq!((text(&console, "stderr").as_str(), status(&last)), ("Interrupted!\n", "finished"));
+    let caught =
+        "import time\ntry:\n  input()\nexcept KeyboardInterrupt:\n  print('caught', flush=True)\n  time.sleep(3)";
+    let (console, last) = interrupted(&mut client, "caught", caught);
+    assert_eq!((text(&console, "stdout").as_str(), status(&last)), ("caught\n", "finished"));
 }
 
 #[test]

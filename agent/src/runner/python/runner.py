@@ -228,6 +228,9 @@ class Runner:
                     return self.inputs.get(timeout=0.2)
                 except queue.Empty:
                     pass
+        except KeyboardInterrupt:
+            self.console.put({"t": "running", "run": self.run})
+            raise
         finally:
             self.state = "running"
 
