@@ -35,6 +35,15 @@ def pytest_collection_modifyitems(items):
             item._id = item.id.with_params(label)  # there is no public way
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call):
+    """Shows with a failure what the gateways logged since the test began, but for their requests."""
+    report = yield
+    if report.failed:
+        report.sections += [("gateway.log", cluster.told_since(call.start)) for cluster in Cluster.running]
+    return report
+
+
 def pytest_report_header():
     return f"gateway engine: {os.environ.get('BACKEND_ENGINE', 'auto')}"
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from api import Client, eventually
@@ -30,6 +31,8 @@ def programs():
 class Cluster:
     """PostgreSQL, Redis, etcd, gateway and agent with their data in a folder of their own."""
 
+    running = set()
+
     def __init__(self, **environment):
         self.data = Path(tempfile.mkdtemp(prefix="backendai-"))
         self.log = self.data / "up.log"
@@ -40,6 +43,7 @@ class Cluster:
         command += ["--ports", str(random.randrange(21000, 31000, 10))]
         with self.log.open("wb") as log:
             self.up = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
+        self.running.add(self)
         try:
             self.await_ready()
         except BaseException:
@@ -63,8 +67,17 @@ class Cluster:
             ends.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:]))
         return "\n".join(ends)
 
+    def told_since(self, moment, lines=80):
+        """The last lines of the gateway's log since a moment (of time.time()), without those of requests."""
+        since = datetime.fromtimestamp(moment, UTC).isoformat()
+        log = self.data / "log" / "gateway.log"
+        written = log.read_text(errors="replace").splitlines() if log.exists() else []
+        told = [line for line in written if line[14:40] >= since[:26] and '"message":"request"' not in line]
+        return "\n".join(told[-lines:])
+
     def close(self):
         """Ends everything in the order of ./dev up and removes the data."""
+        self.running.discard(self)
         if self.up.poll() is None:
             self.up.send_signal(signal.SIGTERM)
         self.up.wait(timeout=120)
