@@ -4,7 +4,15 @@
 //! these blocks. It says that it is ready once its stores answer, or after a few seconds without one: a store that
 //! is away must not keep a replaced worker from serving what it can.
 
-use std::{cell::RefCell, io::Write as _, os::fd::OwnedFd, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io::Write as _,
+    os::fd::OwnedFd,
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::oneshot;
@@ -135,15 +143,27 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
     let _ = std::fs::File::from(ready).write_all(b"1");
 
     let draining = serving.drain.clone();
+    let (begun, since) = oneshot::channel();
     engine::spawn(async move {
         let _ = told.await;
         telemetry::count(Counter::WorkerDrains);
+        // Nobody asks before the listener has drained.
+        let _ = begun.send(Instant::now());
         draining.begin();
     });
     http::serve(listener, api, serving).await;
-    engine::timeout(config.drain_timeout, streams.settled()).await;
-    engine::timeout(config.drain_timeout, all_heard).await;
-    engine::timeout(config.drain_timeout, worker.registry.settled()).await;
+    let gone = since.await.map_or(Duration::ZERO, |since| since.elapsed());
+    let waits_for = Cell::new("streams");
+    let settled = async {
+        streams.settled().await;
+        waits_for.set("events of agents");
+        let _ = all_heard.await;
+        waits_for.set("what sessions began");
+        worker.registry.settled().await;
+    };
+    if engine::timeout(config.drain_timeout.saturating_sub(gone), settled).await.is_none() {
+        tracing::warn!(what = waits_for.get(), "the drain time is over, the rest is broken off");
+    }
     worker.gate.settle().await;
     flush(&log);
     worker.etcd.shutdown();

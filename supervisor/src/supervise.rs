@@ -41,8 +41,9 @@ use crate::{
     slots::{Event, Policy, Slots, WorkerId},
 };
 
-/// Beyond what workers allow themselves to drain, before they are killed.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// Beyond what workers allow themselves to drain, before they are killed: they go on accepting for half a second first,
+/// and write what they owe to Redis at last.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// What is supervised: the options, how to read them again, and what a worker does.
 pub struct Program<W, L> {
