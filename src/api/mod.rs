@@ -258,7 +258,7 @@ impl Api {
         context: &mut Context,
     ) -> Result<Call, Problem> {
         let (key, body) = match ticket::named(&request).filter(|_| route.access == Access::Ticket) {
-            Some(ticket) => (self.redeem(&ticket, request.path()).await?, None),
+            Some(ticket) => (Box::pin(self.redeem(&ticket, request.path())).await?, None),
             None => self.authenticate(&mut request).await?,
         };
         let access_key = key.access_key.clone();
@@ -374,7 +374,7 @@ impl Api {
             telemetry::count(Counter::AuthReplay);
             return Err(Kind::AuthFailed.because(format!("{sent} may not stand for {routed}")));
         }
-        match replay::is_first_use(&self.replay, &self.namespace, signature).await {
+        match Box::pin(replay::is_first_use(&self.replay, &self.namespace, signature)).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 telemetry::count(Counter::AuthReplay);

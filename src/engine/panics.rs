@@ -13,19 +13,19 @@ use super::{sleep, start};
 /// How long it takes until a lasting task that panicked is begun anew.
 const ANEW_AFTER: Duration = Duration::from_secs(1);
 
-/// The future's output, or what it panicked with.
+/// The future's output, or, as an error, what it panicked with.
 ///
-/// What the future shares with others may be half changed; nothing here holds a borrow across an await.
-///
-/// # Errors
-/// It panicked.
-pub async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
-    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| text(&*panic))
+/// What the future shares with others may be half changed; nothing here holds a borrow across an await. It is as large
+/// as the future: an `async fn` would have room for it twice, as what it is given and as what it waits for.
+pub fn caught<F: Future>(future: F) -> impl Future<Output = Result<F::Output, String>> {
+    AssertUnwindSafe(future).catch_unwind().map(|caught| caught.map_err(|panic| text(&*panic)))
 }
 
 /// Starts a task of its own on this thread's engine. It may run before this returns (glommio polls it at once): no
 /// `RefCell` that it needs may be borrowed here.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    // In a box: a future that holds another by value has room for it twice, where it comes from and where it runs.
+    let future = Box::pin(future);
     start(async {
         if let Err(panic) = caught(future).await {
             tracing::error!(%panic, "a task is given up");

@@ -57,7 +57,8 @@ impl Registry {
         let remembered = self.cache.borrow().by_name.get(&(access_key.clone(), name.clone())).cloned();
         match remembered {
             Some(session) => Ok(session),
-            None => self.look_up(access_key, name).await,
+            // Seldom, and too large to be a part of every request's future.
+            None => Box::pin(self.look_up(access_key, name)).await,
         }
     }
 

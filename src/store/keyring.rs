@@ -107,7 +107,8 @@ impl Keyring {
                 telemetry::count(Counter::KeyCacheHits);
                 Ok(key)
             }
-            _ => self.look_up(access_key, changes).await,
+            // Seldom, and too large to be a part of every request's future.
+            _ => Box::pin(self.look_up(access_key, changes)).await,
         }
     }
 
