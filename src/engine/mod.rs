@@ -21,7 +21,7 @@ pub use net::{Listener, Stream, resolve};
 pub use offload::offload;
 pub use panics::{caught, spawn, spawn_lasting};
 pub use probe::probe_io_uring;
-pub use time::{HyperTimer, Sleep, sleep, timeout};
+pub use time::{Sleep, sleep, timeout};
 
 /// The runtime that drives this worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use send_wrapper::SendWrapper;
@@ -18,10 +18,6 @@ pub enum Sleep {
     /// Of tokio.
     Epoll(Pin<Box<tokio::time::Sleep>>),
 }
-
-/// hyper's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HyperTimer;
 
 /// Waits.
 pub fn sleep(duration: Duration) -> Sleep {
@@ -54,15 +50,3 @@ impl Future for Sleep {
 }
 
 impl hyper::rt::Sleep for Sleep {}
-
-// === impl HyperTimer ===
-
-impl hyper::rt::Timer for HyperTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(sleep(duration))
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(sleep(deadline.saturating_duration_since(Instant::now())))
-    }
-}

@@ -11,22 +11,33 @@
 //! there before that flush, gets hyper's bare answer.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Answer, Kind};
+use crate::engine::{self, Sleep};
 
 /// A stream with that replacement.
+///
+/// It begins with what was read of it before, and gives up where the client takes nothing for too long.
 pub struct Guard<S> {
     inner: S,
+    /// What was read before.
+    first: Bytes,
+    stall_time: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Sleep>,
     /// What stands in for hyper's answer, still to be written.
     replacement: Vec<u8>,
     gate: Gate,
@@ -36,9 +47,16 @@ pub struct Guard<S> {
 /// Headers that every answer of a service has, where nothing is known of the request.
 pub type CommonHeaders = &'static [(&'static str, &'static str)];
 
-/// Whether what is written is looked at. One thread uses it; it is `Send` since hyper wants connections to be.
+/// Whether what is written is looked at, and all of it is out. One thread uses it; it is `Send` since hyper wants
+/// connections to be.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<AtomicU8>);
+pub struct Gate(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    looked_at: AtomicU8,
+    unwritten: AtomicBool,
+}
 
 /// What is looked at.
 const HEADS: u8 = 0;
@@ -46,6 +64,8 @@ const HEADS: u8 = 0;
 const BODY: u8 = 1;
 /// A body was given to hyper to its end, and may not be written yet.
 const BODY_ENDS: u8 = 2;
+/// The connection speaks another protocol.
+const UPGRADED: u8 = 3;
 
 /// A body that goes through, until this is dropped.
 #[derive(Debug)]
@@ -53,8 +73,13 @@ pub struct Passing(Gate);
 
 impl<S> Guard<S> {
     /// Wraps a stream.
-    pub fn new(inner: S, gate: Gate, headers: CommonHeaders) -> Self {
-        Guard { inner, replacement: Vec::new(), gate, headers }
+    pub fn new(inner: S, first: Bytes, gate: Gate, stall_time: Duration, headers: CommonHeaders) -> Self {
+        Guard { inner, first, stall_time, stalled: None, replacement: Vec::new(), gate, headers }
+    }
+
+    /// What is wrapped.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -63,30 +88,35 @@ impl<S> Guard<S> {
 impl Gate {
     /// Lets a body through unseen.
     pub fn open(&self) -> Passing {
-        self.0.store(BODY, Ordering::Relaxed);
+        self.0.looked_at.store(BODY, Ordering::Relaxed);
         Passing(self.clone())
     }
 
-    /// Lets everything through from now on.
+    /// Lets everything through from now on, as slowly as it goes: whoever speaks that protocol knows who is there.
     pub fn leave_open(&self) {
-        self.0.store(BODY, Ordering::Relaxed);
+        self.0.looked_at.store(UPGRADED, Ordering::Relaxed);
     }
 
     fn is_open(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != HEADS
+        self.0.looked_at.load(Ordering::Relaxed) != HEADS
     }
 
-    /// All that hyper had to write is written.
+    /// Whether all that hyper had to write is written.
+    pub fn is_written(&self) -> bool {
+        !self.0.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// hyper has written all that it had to.
     fn flushed(&self) {
-        if self.0.load(Ordering::Relaxed) == BODY_ENDS {
-            self.0.store(HEADS, Ordering::Relaxed);
+        if self.0.looked_at.load(Ordering::Relaxed) == BODY_ENDS {
+            self.0.looked_at.store(HEADS, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        self.0.0.store(BODY_ENDS, Ordering::Relaxed);
+        self.0.0.looked_at.store(BODY_ENDS, Ordering::Relaxed);
     }
 }
 
@@ -131,7 +161,7 @@ fn bare_error(written: &[u8]) -> Option<(usize, Kind)> {
 impl<S: AsyncWrite + Unpin> Guard<S> {
     fn poll_replacement(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.replacement.is_empty() {
-            let count = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.replacement))?;
+            let count = ready!(self.poll_inner(cx, None))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -139,20 +169,42 @@ impl<S: AsyncWrite + Unpin> Guard<S> {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Writes some of what is given, or of the replacement, unless nothing was taken for too long.
+    fn poll_inner(&mut self, cx: &mut Context<'_>, given: Option<&[u8]>) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, given.unwrap_or(&self.replacement));
+        if written.is_ready() {
+            self.stalled = None;
+        } else if self.gate.0.looked_at.load(Ordering::Relaxed) != UPGRADED {
+            let limit = self.stalled.get_or_insert_with(|| engine::sleep(self.stall_time));
+            ready!(Pin::new(limit).poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        written
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_read(cx, buf)
+        let this = self.get_mut();
+        if this.first.is_empty() {
+            return Pin::new(&mut this.inner).poll_read(cx, buf);
+        }
+        buf.put_slice(&this.first.split_to(this.first.len().min(buf.remaining())));
+        if this.first.is_empty() {
+            this.first = Bytes::new(); // which lets go of the memory
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.gate.0.unwritten.store(true, Ordering::Relaxed);
         ready!(this.poll_replacement(cx))?;
         match if this.gate.is_open() { None } else { bare_error(buf) } {
-            None => Pin::new(&mut this.inner).poll_write(cx, buf),
+            None => this.poll_inner(cx, Some(buf)),
             Some((start, kind)) => {
                 this.replacement.extend_from_slice(buf.get(..start).unwrap_or_default());
                 this.replacement.extend_from_slice(&last_words(kind, this.headers));
@@ -165,7 +217,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         let this = self.get_mut();
         this.gate.flushed();
         ready!(this.poll_replacement(cx))?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        this.gate.0.unwritten.store(false, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

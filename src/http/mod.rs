@@ -2,11 +2,12 @@
 //!
 //! hyper does the framing. This module adds what the contract asks for and hyper leaves open: a problem
 //! document where hyper would answer with bare status lines ([`guard`]), limits on bodies in size and time
-//! ([`request`]), request ids, refusals that reach a client which is still sending ([`unread`]), and draining
-//! without a broken request ([`server`]).
+//! ([`request`]), request ids, refusals that reach a client which is still sending ([`unread`]), connections
+//! that cost little while they wait ([`connection`]), and draining without a broken request ([`server`]).
 
 mod answer;
 mod body;
+mod connection;
 mod drain;
 mod forwarded;
 mod guard;

@@ -7,30 +7,26 @@
 
 use std::{
     cell::Cell,
-    convert::Infallible,
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     rc::Rc,
     time::{Duration, SystemTime},
 };
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use hyper::body::Incoming;
 
 use super::{
     Answer, Drain, Kind, Problem, Request, RequestId, Tls,
     body::AnswerBody,
-    guard,
-    guard::{CommonHeaders, Gate, Guard},
+    connection::Connection,
+    guard::{CommonHeaders, Gate},
     request_id,
     unread::Leftovers,
 };
 use crate::{
-    engine::{self, HyperTimer, Listener, Stream},
+    engine::{self, Listener, Stream},
     telemetry::LoggedRequest,
 };
 
@@ -55,11 +51,21 @@ pub struct Limits {
     pub header_fields: usize,
     /// Longest time for a head to arrive, and for a connection to be idle.
     pub head_time: Duration,
+    /// How long a connection is idle until it is parked.
+    pub park_after: Duration,
+    /// Longest time for a client to take some more of an answer.
+    pub stall_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { head_bytes: 32 << 10, header_fields: 100, head_time: Duration::from_secs(20) }
+        Limits {
+            head_bytes: 32 << 10,
+            header_fields: 100,
+            head_time: Duration::from_secs(20),
+            park_after: Duration::from_millis(100),
+            stall_time: Duration::from_secs(60),
+        }
     }
 }
 
@@ -124,7 +130,7 @@ pub async fn serve<S: Service>(listener: Listener, service: Rc<S>, serving: Serv
                     let connection = Connection { peer, serving: serving.clone(), service: service.clone() };
                     let guard = OpenGuard::new(open.clone(), service.clone());
                     engine::spawn(async move {
-                        connection.begin(stream).await;
+                        connection.serve(stream).await;
                         drop(guard);
                     });
                 }
@@ -152,7 +158,7 @@ pub async fn serve<S: Service>(listener: Listener, service: Rc<S>, serving: Serv
 }
 
 /// Waits until a drain has begun and gone on for [`LINGER`].
-async fn lingered(drain: &Drain) {
+pub(super) async fn lingered(drain: &Drain) {
     drain.begun().await;
     engine::sleep(LINGER).await;
 }
@@ -198,79 +204,8 @@ impl<S: Service> Drop for OpenGuard<S> {
     }
 }
 
-struct Connection<S> {
-    peer: SocketAddr,
-    serving: Serving,
-    service: Rc<S>,
-}
-
-impl<S: Service> Connection<S> {
-    async fn begin(self, stream: Stream) {
-        match &self.serving.tls {
-            None => self.run(stream).await,
-            // A client that does not get through its handshake has nobody to be told by.
-            Some(tls) => {
-                if let Ok(stream) = tls.accept(stream).await {
-                    self.run(stream).await;
-                }
-            }
-        }
-    }
-
-    async fn run(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Connection { peer, serving, service } = self;
-        let (leftovers, gate) = (Leftovers::default(), Gate::default());
-        let handler = service_fn(|request: http::Request<Incoming>| async {
-            let answer = answer(&**service, request, *peer, &serving.drain, leftovers.clone()).await;
-            Ok::<_, Infallible>(written(answer, &gate))
-        });
-        // Not `pipeline_flush`: it would keep back the answers before a request that cannot be parsed.
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(HyperTimer)
-            .header_read_timeout(serving.limits.head_time)
-            .max_header_size(serving.limits.head_bytes)
-            .max_headers(serving.limits.header_fields)
-            .half_close(false);
-        let mut connection = builder
-            .serve_connection(TokioIo::new(Guard::new(stream, gate.clone(), S::HEADERS)), handler)
-            .with_upgrades();
-        let mut reading = std::pin::pin!(leftovers.read());
-        let served = async { Some((&mut connection).await) };
-        let told = async {
-            lingered(&serving.drain).await;
-            None
-        };
-        let outcome = match beside(futures_lite::future::or(served, told), reading.as_mut()).await {
-            Some(outcome) => outcome,
-            None => {
-                Pin::new(&mut connection).graceful_shutdown();
-                beside(&mut connection, reading).await
-            }
-        };
-        // hyper ends a connection whose head took too long without a word.
-        if outcome.is_err_and(|error| error.is_timeout())
-            && let Some(parts) = connection.into_parts()
-            && !parts.read_buf.is_empty()
-        {
-            let mut stream = parts.io.into_inner();
-            // The client may be gone; there is nobody to tell then.
-            let _ = stream.write_all(&guard::last_words(Kind::RequestTimeout, S::HEADERS)).await;
-            let _ = stream.shutdown().await;
-        }
-    }
-}
-
-/// Waits for some work, beside some that has no end.
-async fn beside<T>(work: impl Future<Output = T>, endless: impl Future<Output = ()>) -> T {
-    futures_lite::future::or(work, async {
-        endless.await;
-        std::future::pending().await
-    })
-    .await
-}
-
-async fn answer<S: Service>(
+/// Has a request answered, and says so.
+pub(super) async fn answer<S: Service>(
     service: &S,
     request: http::Request<Incoming>,
     peer: SocketAddr,
@@ -283,10 +218,7 @@ async fn answer<S: Service>(
     let client = service.client(peer.ip(), request.headers());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let request = Request::new(request, peer, client, id.clone(), leftovers);
-    // In a box, since hyper keeps the space of this future as long as the connection: an idle one must not hold what
-    // a request needed.
-    let called = Box::pin(service.call(request));
-    let Served { mut answer, route, access_key } = match engine::caught(called).await {
+    let Served { mut answer, route, access_key } = match engine::caught(service.call(request)).await {
         Ok(served) => served,
         Err(panic) => Served { answer: panicked(&id, &panic).into(), route: S::NO_ROUTE, access_key: None },
     };
@@ -313,7 +245,7 @@ async fn answer<S: Service>(
 }
 
 /// The response as hyper takes it, let through by the guard where its bytes are not ours.
-fn written(answer: Answer, gate: &Gate) -> http::Response<AnswerBody> {
+pub(super) fn written(answer: Answer, gate: &Gate) -> http::Response<AnswerBody> {
     let mut response = answer.into_response();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         gate.leave_open();

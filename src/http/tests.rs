@@ -1,6 +1,7 @@
 //! What clients get from a server whose services misbehave, on both engines, over real sockets.
 
 use std::{
+    cell::Cell,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     rc::Rc,
@@ -14,14 +15,22 @@ const BOTH: [Engine; 2] = [Engine::IoUring, Engine::Epoll];
 
 /// Serves a client that blocks, on both engines, until it has its answers.
 fn on_both<S: Service, T: Send + 'static>(make: fn() -> S, client: fn(SocketAddr) -> T) -> Vec<T> {
+    on_both_within(Limits::default(), make, client)
+}
+
+/// The same with other limits.
+fn on_both_within<S: Service, T: Send + 'static>(
+    limits: Limits,
+    make: fn() -> S,
+    client: fn(SocketAddr) -> T,
+) -> Vec<T> {
     let on = |engine| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let run = move || async move {
             let drain = Drain::new();
-            let serving =
-                Serving { limits: Limits::default(), tls: None, drain: drain.clone(), drain_time: Duration::ZERO };
+            let serving = Serving { limits, tls: None, drain: drain.clone(), drain_time: Duration::ZERO };
             let listener = Listener::from_fd(listener.into()).unwrap();
             let answers = async {
                 let answers = engine::offload(move || client(addr)).await;
@@ -94,6 +103,13 @@ impl Client {
             }
             body.append(&mut chunk);
         }
+    }
+
+    /// What is left until the server ends the connection.
+    fn rest(mut self) -> io::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest)?;
+        Ok(rest)
     }
 }
 
@@ -234,11 +250,102 @@ fn who_waits_to_be_asked_is_not_asked_for_what_nobody_wants() {
         |addr| {
             let mut client = Client::connect(addr);
             client.send(b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n").unwrap();
-            let refused = client.read();
-            let mut rest = Vec::new();
-            client.0.read_to_end(&mut rest).unwrap();
-            (refused.status, rest)
+            (client.read().status, client.rest().unwrap())
         },
     );
     assert_eq!(heads, [(401, vec![]), (401, vec![])]);
+}
+
+/// Says what it was asked, or a lot, or how many connections are open.
+#[derive(Default)]
+struct Echoes {
+    open: Cell<usize>,
+}
+
+/// More than sockets hold.
+const A_LOT: usize = 32 << 20;
+
+impl Service for Echoes {
+    async fn call(&self, mut request: Request) -> Served {
+        let text = match request.path().to_owned().as_str() {
+            "/a-lot" => "x".repeat(A_LOT),
+            "/open" => self.open.get().to_string(),
+            path => format!("{path} {}", String::from_utf8_lossy(&request.read_body(1000).await.unwrap())),
+        };
+        served(Answer::json(http::StatusCode::OK, &serde_json::Value::from(text)))
+    }
+
+    fn open(&self, connections: usize, _come: bool) {
+        self.open.set(connections);
+    }
+}
+
+/// Whoever waits is parked at once.
+fn parking() -> Limits {
+    Limits { park_after: Duration::ZERO, ..Limits::default() }
+}
+
+const TWO: &[u8] = b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\nPOST /2 HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab";
+
+#[test]
+fn a_parked_connection_goes_on_wherever_the_next_request_is_cut() {
+    let bodies = on_both_within(parking(), Echoes::default, |addr| {
+        let mut client = Client::connect(addr);
+        let cuts = (1..TWO.len()).map(|cut| {
+            client.send(&TWO[..cut]).unwrap();
+            client.send(&TWO[cut..]).unwrap();
+            [client.read().body, client.read().body].concat()
+        });
+        cuts.collect::<Vec<_>>()
+    });
+    for bodies in bodies.concat() {
+        assert_eq!(String::from_utf8(bodies).unwrap(), "\"/1 \"\"/2 ab\"");
+    }
+}
+
+#[test]
+fn heads_are_waited_for_only_so_long_parked_or_not() {
+    for park_after in [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(60)] {
+        let limits = Limits { park_after, head_time: Duration::from_millis(100), ..Limits::default() };
+        let seen = on_both_within(limits, Echoes::default, |addr| {
+            let [silent, mut fresh, mut used] = [(); 3].map(|()| Client::connect(addr));
+            fresh.send(b"GET / HT").unwrap();
+            used.get("/");
+            used.send(b"GET / HT").unwrap();
+            let told = [fresh.read(), used.read()].map(|seen| (seen.status, seen.head.contains("connection: close")));
+            (silent.rest().unwrap(), told)
+        });
+        assert_eq!(seen, [(vec![], [(408, true); 2]), (vec![], [(408, true); 2])], "{park_after:?}");
+    }
+}
+
+#[test]
+fn who_takes_an_answer_slowly_gets_all_of_it() {
+    let limits = Limits { head_time: Duration::from_millis(200), ..parking() };
+    let lengths = on_both_within(limits, Echoes::default, |addr| {
+        let [mut client, mut sender] = [(); 2].map(|()| Client::connect(addr));
+        client.send(b"GET /a-lot HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        // A body that nobody reads ends after its answer: hyper waits for the next head then, whatever is unwritten.
+        sender.send(b"POST /a-lot HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n").unwrap();
+        // Ended when heads have been waited for longer than they may take.
+        Client::connect(addr).rest().unwrap();
+        sender.send(b"ab").unwrap();
+        Client::connect(addr).rest().unwrap();
+        [&mut client, &mut sender].map(|client| [client.read().body.len(), client.get("/").body.len()])
+    });
+    assert_eq!(lengths, [[[A_LOT + 2, 4]; 2]; 2]);
+}
+
+#[test]
+fn who_takes_nothing_of_an_answer_is_not_waited_for_for_ever() {
+    let limits = Limits { stall_time: Duration::from_millis(50), ..Limits::default() };
+    let left = on_both_within(limits, Echoes::default, |addr| {
+        let mut client = Client::connect(addr);
+        client.send(b"GET /a-lot HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut other = Client::connect(addr);
+        while other.get("/open").body != b"\"2\"" {}
+        while other.get("/open").body != b"\"1\"" {}
+        client.rest().map_or(0, |rest| rest.len())
+    });
+    assert!(left.iter().all(|left| *left < A_LOT), "{left:?}");
 }
