@@ -32,7 +32,7 @@ use crate::{
         postgres::{AGENTS_CHANNEL, Change, KEYPAIRS_CHANNEL, Postgres},
         redis::{Bells, LEDGER_DB, LIVENESS_DB, Ledger, Redis, STATISTICS_DB, session_events::SessionEvents},
     },
-    stream::Streams,
+    stream::{self, Streams},
     telemetry::{self, Counter, CountersMap, LogFormat, RequestLog},
     vfolder::{Folders, Volumes},
 };
@@ -42,6 +42,8 @@ const STORES_WAIT: Duration = Duration::from_secs(4);
 /// How often the leader looks after folders, and after how many at once.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 const TIDY_BATCH: i64 = 100;
+/// Longest time to tell Redis what it is owed, for a worker that ends.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// How often the log of requests is written out.
 const LOG_EVERY: Duration = Duration::from_millis(100);
 
@@ -161,11 +163,13 @@ async fn serve(seat: Seat, told: oneshot::Receiver<()>) -> std::io::Result<()> {
         waits_for.set("what sessions began");
         worker.registry.settled().await;
     };
-    if engine::timeout(config.drain_timeout.saturating_sub(gone), settled).await.is_none() {
+    // Streams are told in turn, however short the drain time.
+    let time = config.drain_timeout.max(stream::TOLD_WITHIN);
+    if engine::timeout(time.saturating_sub(gone), settled).await.is_none() {
         tracing::warn!(what = waits_for.get(), "the drain time is over, the rest is broken off");
     }
-    worker.gate.settle().await;
     flush(&log);
+    engine::timeout(SETTLE_TIME, worker.gate.settle()).await;
     worker.etcd.shutdown();
     Ok(())
 }

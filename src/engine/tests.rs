@@ -45,6 +45,20 @@ fn what_one_end_writes_the_other_reads() {
 }
 
 #[test]
+fn connections_keep_little_unsent() {
+    for engine in BOTH {
+        let (fd, addr) = listening();
+        let unsent = block_on(engine, move || async move {
+            let listener = Listener::from_fd(fd).unwrap();
+            let _client = std::net::TcpStream::connect(addr).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            socket2::SockRef::from(&stream).tcp_notsent_lowat().unwrap()
+        });
+        assert_eq!(unsent.unwrap(), 128 << 10, "{engine}");
+    }
+}
+
+#[test]
 fn a_connection_that_waits_can_be_taken_without_waiting() {
     for engine in BOTH {
         let (fd, addr) = listening();

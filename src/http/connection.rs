@@ -35,6 +35,9 @@ use crate::engine::{self, Sleep, Stream};
 /// How long a wait goes on where something is still to be written, until that is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Longest time for the last words to a client.
+const PART_TIME: Duration = Duration::from_secs(1);
+
 /// Most space of a request's future, in bytes: it is moved into its box for each request. (137 KB, where handlers were
 /// a part of it twice over, were an eighth of a small request's CPU time.)
 const REQUEST_SPACE: usize = 8 << 10;
@@ -110,8 +113,10 @@ impl<S: Service> Connection<S> {
             head = match waiting.head {
                 none if none.is_empty() => {
                     drop(none); // which has hyper's buffer
-                    let Some(first) = self.park(&mut stream).await else { return };
-                    first
+                    match self.park(&mut stream).await {
+                        Some(first) => first,
+                        None => return part(&mut stream, &[]).await,
+                    }
                 }
                 begun => begun,
             };
@@ -182,13 +187,21 @@ impl<S: Service> Connection<S> {
         let parts = connection.into_parts()?;
         let (head, mut stream) = (parts.read_buf, parts.io.into_inner().into_inner());
         if begun && timer.waits.load(Ordering::Relaxed) == 1 {
-            // The client may be gone; there is nobody to tell then.
-            let _ = stream.write_all(&guard::last_words(Kind::RequestTimeout, S::HEADERS)).await;
-            let _ = stream.shutdown().await;
+            part(&mut stream, &guard::last_words(Kind::RequestTimeout, S::HEADERS)).await;
             return None;
         }
         Some(Waiting { stream, head })
     }
+}
+
+/// Ends a connection after some last words, if its client takes them.
+async fn part(stream: &mut (impl AsyncWrite + Unpin), words: &[u8]) {
+    let parting = async {
+        // The client may be gone; there is nobody to tell then.
+        let _ = stream.write_all(words).await;
+        let _ = stream.shutdown().await;
+    };
+    engine::timeout(PART_TIME, parting).await;
 }
 
 /// Waits for some work, beside some that has no end.

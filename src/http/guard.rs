@@ -64,8 +64,10 @@ const HEADS: u8 = 0;
 const BODY: u8 = 1;
 /// A body was given to hyper to its end, and may not be written yet.
 const BODY_ENDS: u8 = 2;
-/// The connection speaks another protocol.
-const UPGRADED: u8 = 3;
+/// The connection speaks another protocol, once the answer that says so is written.
+const UPGRADING: u8 = 3;
+/// It does.
+const UPGRADED: u8 = 4;
 
 /// A body that goes through, until this is dropped.
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Gate {
 
     /// Lets everything through from now on, as slowly as it goes: whoever speaks that protocol knows who is there.
     pub fn leave_open(&self) {
-        self.0.looked_at.store(UPGRADED, Ordering::Relaxed);
+        self.0.looked_at.store(UPGRADING, Ordering::Relaxed);
     }
 
     fn is_open(&self) -> bool {
@@ -106,11 +108,23 @@ impl Gate {
         !self.0.unwritten.load(Ordering::Relaxed)
     }
 
-    /// hyper has written all that it had to.
-    fn flushed(&self) {
+    /// hyper has given all that it had to write.
+    fn given(&self) {
         if self.0.looked_at.load(Ordering::Relaxed) == BODY_ENDS {
             self.0.looked_at.store(HEADS, Ordering::Relaxed);
         }
+    }
+
+    /// All of that is written.
+    fn written(&self) {
+        self.0.unwritten.store(false, Ordering::Relaxed);
+        if self.0.looked_at.load(Ordering::Relaxed) == UPGRADING {
+            self.0.looked_at.store(UPGRADED, Ordering::Relaxed);
+        }
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.0.looked_at.load(Ordering::Relaxed) == UPGRADED
     }
 }
 
@@ -170,12 +184,17 @@ impl<S: AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes some of what is given, or of the replacement, unless nothing was taken for too long.
+    /// Writes some of what is given, or of the replacement.
     fn poll_inner(&mut self, cx: &mut Context<'_>, given: Option<&[u8]>) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, given.unwrap_or(&self.replacement));
+        self.timed(cx, written)
+    }
+
+    /// What came of some writing, unless nothing did for too long.
+    fn timed<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
-        } else if self.gate.0.looked_at.load(Ordering::Relaxed) != UPGRADED {
+        } else if !self.gate.is_upgraded() {
             let limit = self.stalled.get_or_insert_with(|| engine::sleep(self.stall_time));
             ready!(Pin::new(limit).poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -215,22 +234,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.gate.flushed();
+        this.gate.given();
         ready!(this.poll_replacement(cx))?;
-        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
-        this.gate.0.unwritten.store(false, Ordering::Relaxed);
+        let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        ready!(this.timed(cx, flushed))?;
+        this.gate.written();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_replacement(cx))?;
-        Pin::new(&mut this.inner).poll_shutdown(cx)
+        let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.timed(cx, shut)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     const BARE: &[u8] =
@@ -253,6 +276,55 @@ mod tests {
             &last_words(Kind::BadRequest, &[]),
         ] {
             assert_eq!(bare_error(ours), None);
+        }
+    }
+
+    /// A client that takes so much and then nothing, over a stream that may keep what it cannot send, as TLS does.
+    struct Takes {
+        left: usize,
+        keeps: bool,
+    }
+
+    impl AsyncWrite for Takes {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let count = if self.keeps { buf.len() } else { buf.len().min(self.left) };
+            self.left = self.left.saturating_sub(count);
+            if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.left == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    #[test]
+    fn who_takes_nothing_is_given_up_however_it_is_written_to_but_not_in_another_protocol() {
+        for engine in [engine::Engine::IoUring, engine::Engine::Epoll] {
+            let ends = engine::block_on(engine, || async {
+                let stall = Duration::from_millis(5);
+                let guard = |left, keeps, gate: &Gate| {
+                    Guard::new(Takes { left, keeps }, Bytes::new(), gate.clone(), stall, &[])
+                };
+                let gate = Gate::default();
+                let ends = [
+                    guard(2, false, &gate).write_all(b"abc").await,
+                    guard(2, true, &gate).write_all(b"abc").await,
+                    guard(0, true, &gate).flush().await,
+                    guard(0, true, &gate).shutdown().await,
+                ];
+                gate.leave_open();
+                let before = guard(0, true, &gate).flush().await;
+                guard(1, true, &gate).flush().await.unwrap();
+                let after = engine::timeout(20 * stall, guard(0, true, &gate).flush()).await;
+                assert!(after.is_none() && gate.is_written());
+                (ends.map(|end| end.map_err(|error| error.kind())), before.is_err())
+            });
+            let late = Err(io::ErrorKind::TimedOut);
+            assert_eq!(ends.unwrap(), ([late, Ok(()), late, late], true), "{engine}");
         }
     }
 }

@@ -152,7 +152,7 @@ pub async fn serve<S: Service>(listener: Listener, service: Rc<S>, serving: Serv
             engine::sleep(Duration::from_millis(10)).await;
         }
     };
-    if engine::timeout(serving.drain_time, ended).await.is_none() {
+    if engine::timeout(serving.drain_time.saturating_sub(LINGER), ended).await.is_none() {
         tracing::warn!(connections = open.get(), "the drain time is over, the rest is broken off");
     }
 }

@@ -37,6 +37,9 @@ const TELL_AFTER: Duration = Duration::from_millis(600);
 /// Streams are told over that much more time, so that their clients do not all come back at once.
 const TELL_SPREAD: Duration = Duration::from_millis(1000);
 
+/// From the beginning of a drain until every stream was told.
+pub const TOLD_WITHIN: Duration = TELL_AFTER.saturating_add(TELL_SPREAD);
+
 /// What the streams of a worker share.
 pub struct Streams {
     drain: Drain,

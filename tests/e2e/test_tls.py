@@ -1,10 +1,13 @@
 """The API over TLS, and a certificate that is replaced, or broken, while the gateway runs."""
 
 import http.client
+import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 from api import Client, eventually
@@ -66,6 +69,22 @@ def test_requests_on_one_connection(client, certificate):
     assert len(sockets) == 1
     (connection,) = sockets
     assert connection.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def test_a_connection_that_was_idle_goes_on_and_ends_in_order(client, certificate):
+    """One that is parked, if the gateway is quick; nothing hangs on that."""
+    host, port = client.host.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as plain:
+        secured = certificate.trust().wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
+        for path in ("/v3", "/v4"):
+            time.sleep(0.3)  # longer than it takes to be parked
+            secured.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            answer = http.client.HTTPResponse(secured)
+            answer.begin()
+            assert answer.status == 200 and "version" in json.load(answer)
+        time.sleep(0.3)
+        # Fails unless the server says that it ends, too.
+        secured.unwrap()
 
 
 def test_a_body_of_many_records_both_ways(client):
