@@ -54,6 +54,12 @@ impl CallError {
         }
     }
 
+    /// Whether the agent raised Python's `OSError` for EROFS: what was to be written may only be read.
+    pub fn is_read_only(&self) -> bool {
+        let erofs = Value::from(nix::errno::Errno::EROFS as i32);
+        matches!(self, CallError::Remote { kind, args, .. } if kind == "builtins.OSError" && args.first() == Some(&erofs))
+    }
+
     /// Whether the agent does not have the method (it is of an older release).
     pub fn is_method_not_found(&self) -> bool {
         matches!(self, CallError::Remote { kind, .. } if kind == RemoteError::METHOD_NOT_FOUND)

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{Call, parts::Parts, translate::to_problem};
 use crate::{
     http::{Answer, Kind, Problem, multipart::PartHead},
-    registry::WorkPath,
+    registry::{Error, WorkPath},
 };
 
 /// Most files of a request.
@@ -20,7 +20,8 @@ const BODY_BYTES: u64 = (FILES * (FILE_BYTES + (16 << 10))) as u64;
 /// Takes the files and gives each to the agent. What came before a file that is refused stays.
 ///
 /// # Errors
-/// 400: it is no multipart body, has too many files, one too large, or a name that leads out. The agent fails.
+/// 400: it is no multipart body, has too many files, one too large, a name that leads out, or one in a folder that may
+/// only be read. The agent fails.
 pub async fn upload(mut call: Call) -> Result<Answer, Problem> {
     let mut parts = Parts::of(&mut call, BODY_BYTES)?;
     take(&call, &mut parts).await?;
@@ -36,7 +37,13 @@ async fn take(call: &Call, parts: &mut Parts) -> Result<(), Problem> {
             return Err(Kind::InvalidApiParams.because(format!("more than {FILES} files")));
         }
         let content = content(parts, &path).await?;
-        call.api.registry.upload(call.session()?, &path, content).await.map_err(to_problem)?;
+        let uploaded = call.api.registry.upload(call.session()?, &path, content).await;
+        uploaded.map_err(|error| match error {
+            Error::Agent(_, fault) if fault.is_read_only() => {
+                Kind::InvalidApiParams.because(format!("{path} is in a folder that may only be read"))
+            }
+            error => to_problem(error),
+        })?;
     }
     match files {
         0 => Err(Kind::InvalidApiParams.because("the body has no files")),

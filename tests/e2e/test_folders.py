@@ -239,8 +239,8 @@ def test_files_of_a_mount_through_the_session(folder, guests):
         if guest is writer:
             assert sent.status == 204 and (place / "sent").read_bytes() == b"sent"
         else:
-            assert sent.problem == (500, "kernel-execution-failed") and not (place / "sent").exists()
-            assert "Read-only file system" in sent.json["agent-details"]["exception"]
+            assert sent.problem == (400, "invalid-api-params") and not (place / "sent").exists()
+            assert f"{folder}/sent is in a folder that may only be read" in sent.json["title"]
 
 
 def test_where_no_agent_mounts_read_only_the_session_is_refused(cluster, folder, guests):
