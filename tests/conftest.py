@@ -44,6 +44,15 @@ def pytest_runtest_makereport(call):
     return report
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Says why a test was run once more, also where it passed then."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"why {report.nodeid} was run again")
+        terminalreporter.write_line("\n".join(report.longreprtext.splitlines()[-25:]))
+        for title, text in report.sections:
+            terminalreporter.write_line(f"--- {title}\n{text}")
+
+
 def pytest_report_header():
     return f"gateway engine: {os.environ.get('BACKEND_ENGINE', 'auto')}"
 
