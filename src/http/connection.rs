@@ -38,8 +38,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Longest time for the last words to a client.
 const PART_TIME: Duration = Duration::from_secs(1);
 
-/// Most space of a request's future, in bytes: it is moved into its box for each request. (137 KB, where handlers were
-/// a part of it twice over, were an eighth of a small request's CPU time.)
+/// Most space of a request's future, in bytes: it is moved into its box for each request. (When it had 137 KB, all
+/// copying together was 8 % of the CPU time of `GET /v4`, and 4 % when it had 6.)
 const REQUEST_SPACE: usize = 8 << 10;
 
 /// What is read at once of a request that ends the parking, in bytes.
