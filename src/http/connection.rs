@@ -215,14 +215,21 @@ async fn beside<T>(work: impl Future<Output = T>, endless: impl Future<Output = 
 
 // === impl HeadTimer ===
 
-impl hyper::rt::Timer for HeadTimer {
-    fn sleep(&self, _time: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+impl HeadTimer {
+    fn wait(&self) -> Pin<Box<dyn hyper::rt::Sleep>> {
         let time = if self.waits.fetch_add(1, Ordering::Relaxed) == 0 { self.first } else { self.later };
         Box::pin(HeadSleep { sleep: engine::sleep(time), gate: self.gate.clone() })
     }
+}
 
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        self.sleep(deadline.saturating_duration_since(Instant::now()))
+/// hyper has no other use for a clock, and knows one time alone: its own is not looked at.
+impl hyper::rt::Timer for HeadTimer {
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.wait()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.wait()
     }
 }
 
